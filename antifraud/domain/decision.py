@@ -1,0 +1,52 @@
+"""The decision: what the engine says about one call, and why."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One ground for a verdict: who says it (``rule:<id>``, ``score``, ``protect``, ``list:<id>``), in words."""
+
+    by: str
+    verdict: str
+    text: str
+    stage: str = "enforce"
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the engine decided about one call.
+
+    ``verdict`` is carried out; ``full_verdict`` is what full enforcement (every rule and the model at enforce, no
+    ceiling) would have given. ``id`` follows from shard, call and numbers alone, so a decision that is written
+    twice is recognised. ``late`` and ``duplicate`` say how it was delivered: late ones were not pushed to the
+    switch, duplicates answer a repeated setup and were not counted again.
+    """
+
+    id: str
+    call_id: str
+    ts: float
+    shard: str
+    region: str
+    verdict: str
+    full_verdict: str
+    ceiling: str
+    caller: str = ""
+    callee: str = ""
+    switch: str = ""
+    trunk: str = ""
+    source: str = ""
+    score: float | None = None
+    reasons: tuple[Reason, ...] = ()
+    protected: bool = False
+    target: str = ""
+    label: str = ""
+    bundle: str = ""
+    model: str = ""
+    duplicate: bool = False
+    late: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The first reason in words; empty when nothing was found."""
+        return self.reasons[0].text if self.reasons else ""

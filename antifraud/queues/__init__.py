@@ -1,0 +1,35 @@
+"""The product's public interface to switches: the Redis protocol, its encodings and its time-outs."""
+
+from __future__ import annotations
+
+from antifraud.queues.embedded import EmbeddedRedis, find_server
+from antifraud.queues.protocol import (
+    Keys,
+    Reply,
+    decode_decision,
+    decode_event,
+    decode_reply,
+    encode_decision,
+    encode_event,
+    encode_quarantined,
+    encode_reply,
+)
+from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, connect
+
+__all__ = [
+    "REDIS_ERRORS",
+    "CallLog",
+    "EmbeddedRedis",
+    "Keys",
+    "Reply",
+    "ReplyInbox",
+    "connect",
+    "decode_decision",
+    "decode_event",
+    "decode_reply",
+    "encode_decision",
+    "encode_event",
+    "encode_quarantined",
+    "encode_reply",
+    "find_server",
+]

@@ -1,0 +1,260 @@
+"""The Redis protocol: every key, who writes it, who reads it, and how its values are written. No I/O here.
+
+All keys of a shard carry the same hash tag, so they live on one node of a Redis Cluster.
+
+===============================  =======  =====================  ====================  ==========================
+key                              type     writer                 reader                ends
+===============================  =======  =====================  ====================  ==========================
+``af:{shard}:calls``             stream   adapters, switches     engine                trimmed by age (engine)
+``af:{shard}:reply:<id>``        list     engine                 the waiting switch    expires with its deadline
+``af:{shard}:commands:<switch>`` stream   engine, analysts       switch agent (group)  trimmed by age (engine)
+``af:{shard}:decisions``         stream   engine                 journal, alerts       trimmed by age (engine)
+``af:{shard}:control``           stream   operators              engines               kept, at most 10,000
+``af:{shard}:quarantine``        stream   adapters, engine       people                at most 100,000
+``af:{shard}:counters``          hash     adapters, engine       doctor, metrics       kept
+``af:{shard}:position``          hash     engine                 engine                kept
+``af:{shard}:engine``            string   engine                 engine, doctor        expires: the lease
+===============================  =======  =====================  ====================  ==========================
+
+*calls*: one entry an event, its fields flat (``kind``, ``call_id``, ``ts`` …, as in ``CallEvent``; empty ones left
+out). A switch whose Redis client passes only few arguments uses the packed form instead: one field ``q`` that holds
+the same fields as application/x-www-form-urlencoded.
+
+*reply*: one JSON object: ``v`` (protocol version, 1), ``call``, ``verdict``, ``decision``, ``code`` (SIP status for a
+block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``. Pushed once, only before the deadline.
+
+*decisions*: field ``d``, a ``Decision`` as JSON.
+
+*control*: ``op`` (``reload``, ``kill``, ``revive``), ``who``, ``why``: an entry without who and why is refused.
+
+*position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
+It is the engine's acknowledgement: what comes after it is decided (again) after a crash.
+
+A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from antifraud.domain import NUMERIC_FIELDS, TEXT_FIELDS, CallEvent, Decision, EventError, EventKind, Quarantined
+
+PROTOCOL_VERSION: Final = 1
+MAX_ENTRY_BYTES: Final = 65_536
+MAX_FIELDS: Final = 64
+QUARANTINE_MAXLEN: Final = 100_000
+CONTROL_MAXLEN: Final = 10_000
+QUARANTINE_RAW_BYTES: Final = 2_048
+
+_SHARD_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_REPLY_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
+_KINDS: Final = {kind.value: kind for kind in EventKind}
+_TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_TEXT: Final = frozenset(TEXT_FIELDS)
+_NUMERIC: Final = frozenset(NUMERIC_FIELDS)
+_DECISION_ENCODER: Final = msgspec.json.Encoder()
+_DECISION_DECODER: Final = msgspec.json.Decoder(Decision)
+
+
+class Keys:
+    """The names of one shard's keys."""
+
+    __slots__ = (
+        "calls",
+        "control",
+        "counters",
+        "decisions",
+        "lease",
+        "position",
+        "prefix",
+        "quarantine",
+        "reply_prefix",
+        "shard",
+    )
+
+    def __init__(self, shard: str) -> None:
+        if not shard or len(shard) > 32 or not _SHARD_CHARS.issuperset(shard):
+            raise ValueError(f"shard {shard!r}: use 1-32 of a-z, 0-9, - and _")
+        self.shard = shard
+        self.prefix = f"af:{{{shard}}}:"
+        self.calls = self.prefix + "calls"
+        self.decisions = self.prefix + "decisions"
+        self.control = self.prefix + "control"
+        self.quarantine = self.prefix + "quarantine"
+        self.counters = self.prefix + "counters"
+        self.position = self.prefix + "position"
+        self.lease = self.prefix + "engine"
+        self.reply_prefix = self.prefix + "reply:"
+
+    def reply(self, token: str) -> str:
+        """The list on which one switch waits."""
+        return self.reply_prefix + token
+
+    def commands(self, switch: str) -> str:
+        """The stream of commands for one switch."""
+        return f"{self.prefix}commands:{switch}"
+
+    def is_reply(self, key: str) -> bool:
+        """Whether ``key`` may be pushed to: under this shard's reply prefix, short, of harmless characters.
+
+        The key comes with the event, so from whoever can write events; without this check it could name any key.
+        """
+        token = key[len(self.reply_prefix) :]
+        return key.startswith(self.reply_prefix) and 0 < len(token) <= 128 and _REPLY_CHARS.issuperset(token)
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True, rename={"call_id": "call", "sip_code": "code"}):
+    """What the waiting switch is told."""
+
+    verdict: str
+    v: int = PROTOCOL_VERSION
+    call_id: str = ""
+    decision: str = ""
+    sip_code: int = 0
+    text: str = ""
+    target: str = ""
+    label: str = ""
+
+
+_REPLY_ENCODER: Final = msgspec.json.Encoder()
+_REPLY_DECODER: Final = msgspec.json.Decoder(Reply)
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """The reply as it is pushed. ``v`` and ``verdict`` are always there."""
+    raw = _REPLY_ENCODER.encode(reply)
+    return raw[:-1] + b',"v":1}' if b'"v":' not in raw else raw
+
+
+def decode_reply(raw: bytes) -> Reply:
+    """The reply from its wire form; EventError("reply-garbled") when it is not one."""
+    try:
+        return _REPLY_DECODER.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EventError("reply-garbled", str(error)) from None
+
+
+def encode_decision(decision: Decision) -> dict[str, bytes]:
+    """The stream entry of a decision."""
+    return {"d": _DECISION_ENCODER.encode(decision)}
+
+
+def decode_decision(fields: Mapping[bytes, bytes]) -> Decision:
+    """The decision of a stream entry; EventError("decision-garbled") when there is none in it."""
+    try:
+        return _DECISION_DECODER.decode(fields[b"d"])
+    except KeyError:
+        raise EventError("decision-garbled", "the entry has no field d") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EventError("decision-garbled", str(error)) from None
+
+
+def encode_event(event: CallEvent) -> dict[str, str]:
+    """The event as flat text fields; empty ones are left out, floats are written so that they read back equal."""
+    fields: dict[str, str] = {"kind": event.kind.value, "ts": repr(float(event.ts))}
+    for name in TEXT_FIELDS:
+        text = getattr(event, name)
+        if text:
+            fields[name] = text
+    if event.roaming is not None:
+        fields["roaming"] = "1" if event.roaming else "0"
+    for name in ("ring_s", "talk_s", "weight"):
+        number = getattr(event, name)
+        if number is not None:
+            fields[name] = repr(float(number))
+    if event.cause is not None:
+        fields["cause"] = str(event.cause)
+    if event.deadline_ms:
+        fields["deadline_ms"] = str(event.deadline_ms)
+    return fields
+
+
+def decode_event(fields: Mapping[bytes, bytes]) -> CallEvent:
+    """The event of a stream entry, flat or packed; EventError with a stable code when it is none.
+
+    Only the form is checked here (``check_event`` checks the meaning). Unknown fields are ignored, so that a newer
+    adapter may write to an older engine. Bytes that are not UTF-8 are replaced; a NUL or other control character in
+    a text becomes a space, so that no such text can break a line-based protocol further on.
+    """
+    if len(fields) > MAX_FIELDS:
+        raise EventError("too-many-fields", f"{len(fields)} fields, at most {MAX_FIELDS}")
+    if sum(map(len, fields.values())) > MAX_ENTRY_BYTES:
+        raise EventError("entry-too-large", f"more than {MAX_ENTRY_BYTES} bytes")
+    packed = fields.get(b"q")
+    if packed is not None:
+        return _build(_unpack(packed))
+    return _build({_text(name): _text(value) for name, value in fields.items()})
+
+
+def _unpack(packed: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            packed.decode("utf-8", "replace"), encoding="utf-8", errors="replace", max_num_fields=MAX_FIELDS
+        )
+    except ValueError:
+        raise EventError("too-many-fields", f"more than {MAX_FIELDS} packed fields") from None
+    unpacked: dict[str, str] = {}
+    for name, value in pairs:
+        if name in unpacked:
+            raise EventError("field-twice", f"packed field {name[:40]!r} stands twice")
+        unpacked[name] = _clean(value)
+    return unpacked
+
+
+def _text(value: bytes) -> str:
+    return _clean(value.decode("utf-8", "replace"))
+
+
+def _clean(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _build(fields: Mapping[str, str]) -> CallEvent:
+    kind = _KINDS.get(fields.get("kind", ""))
+    if kind is None:
+        raise EventError("kind-unknown", f"kind {fields.get('kind', '')[:40]!r} is none of {', '.join(_KINDS)}")
+    values: dict[str, str | float | int | bool | EventKind] = {"kind": kind, "call_id": "", "ts": math.nan}
+    for name, value in fields.items():
+        if name in _TEXT:
+            values[name] = value
+        elif name in _NUMERIC:
+            if value:
+                values[name] = _number(name, value)
+        elif name == "roaming" and value:
+            truth = _TRUTHS.get(value.lower())
+            if truth is None:
+                raise EventError("roaming-unknown", f"roaming {value[:40]!r} is neither 1 nor 0")
+            values[name] = truth
+    return CallEvent(**values)  # type: ignore[arg-type]
+
+
+def _number(name: str, value: str) -> float | int:
+    try:
+        if name in ("cause", "deadline_ms"):
+            if len(value) > 12:
+                raise ValueError
+            return int(value)
+        number = float(value) if len(value) <= 40 else math.nan
+    except ValueError:
+        raise EventError("number-garbled", f"{name} {value[:40]!r} is no number") from None
+    if not math.isfinite(number):
+        raise EventError("number-garbled", f"{name} {value[:40]!r} is no finite number")
+    return number
+
+
+def encode_quarantined(item: Quarantined, at: float) -> dict[str, str]:
+    """The quarantine entry: when (epoch s), from where, the class, the detail, the first bytes."""
+    return {
+        "at": f"{at:.3f}",
+        "source": item.source[:64],
+        "code": item.code,
+        "detail": item.detail[:500],
+        "raw": item.raw[:QUARANTINE_RAW_BYTES],
+    }
