@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from antifraud.domain import QueueError
 
@@ -68,7 +69,7 @@ class EmbeddedRedis:
         assert self._process is not None, "start first"
         return self._process.pid
 
-    def __enter__(self) -> EmbeddedRedis:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

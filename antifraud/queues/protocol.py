@@ -238,13 +238,11 @@ def _build(fields: Mapping[str, str]) -> CallEvent:
 def _number(name: str, value: str) -> float | int:
     try:
         if name in ("cause", "deadline_ms"):
-            if len(value) > 12:
-                raise ValueError
-            return int(value)
-        number = float(value) if len(value) <= 40 else math.nan
+            return int(value[:13])
+        number = float(value[:41])
     except ValueError:
-        raise EventError("number-garbled", f"{name} {value[:40]!r} is no number") from None
-    if not math.isfinite(number):
+        number = math.nan
+    if len(value) > 40 or not math.isfinite(number):
         raise EventError("number-garbled", f"{name} {value[:40]!r} is no finite number")
     return number
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import redis.asyncio as aredis
 from redis import exceptions as redis_errors
@@ -36,15 +37,16 @@ def connect(url: str, *, timeout_s: float = 2.0, name: str = "") -> aredis.Redis
 
     ``url``: ``redis://``, ``rediss://`` or ``unix://``. Raises QueueError for an address that is none.
     """
+    options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
         client: aredis.Redis = aredis.Redis.from_url(
             url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            socket_keepalive=not url.startswith("unix:") or None,
             health_check_interval=15,
             client_name=name or None,
             retry=Retry(NoBackoff(), 0),
+            **options,
         )
     except (ValueError, TypeError) as error:
         raise QueueError(
@@ -141,9 +143,9 @@ class ReplyInbox:
                 pause = 0.05
                 if popped is None:
                     continue
-                self._deliver(popped[1])
+                self._deliver(cast("bytes", popped[1]))
                 more = await self._redis.lpop(self.key, 512)
-                for raw in more or ():
+                for raw in cast("list[bytes]", more or []):
                     self._deliver(raw)
             except REDIS_ERRORS:
                 self.connected = False
