@@ -16,7 +16,8 @@ class RegionPolicy(msgspec.Struct, frozen=True):
 
     ``label_at`` … ``block_at`` are scores (0-1) from which on the model asks for that verdict; None takes the
     model's own certified threshold. ``desk`` is the SIP URI that takes diverted calls; without one a diversion
-    becomes a label. ``params`` overrides rule parameters: rule id → parameter → value.
+    becomes a label, and so does a challenge without ``challenge`` (the SIP URI of the IVR that asks for a digit).
+    ``params`` overrides rule parameters: rule id → parameter → value.
     """
 
     code: str
@@ -26,6 +27,7 @@ class RegionPolicy(msgspec.Struct, frozen=True):
     divert_at: float | None = None
     block_at: float | None = None
     desk: str = ""
+    challenge: str = ""
     block_code: int = 608
     language: str = "en"
     params: Mapping[str, Mapping[str, Any]] = {}

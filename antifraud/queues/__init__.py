@@ -13,6 +13,7 @@ from antifraud.queues.protocol import (
     encode_event,
     encode_quarantined,
     encode_reply,
+    waiting_switch,
 )
 from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, connect
 
@@ -32,4 +33,5 @@ __all__ = [
     "encode_quarantined",
     "encode_reply",
     "find_server",
+    "waiting_switch",
 ]

@@ -191,6 +191,20 @@ def decode_event(fields: Mapping[bytes, bytes]) -> CallEvent:
     return _build({_text(name): _text(value) for name, value in fields.items()})
 
 
+def waiting_switch(fields: Mapping[bytes, bytes]) -> tuple[str, str]:
+    """(reply key, call id) of an entry that may not be understood otherwise; empty where not even they are.
+
+    An event that cannot be understood must not cost a call its time: whoever waits is told to go on.
+    """
+    try:
+        if b"q" in fields:
+            unpacked = _unpack(fields[b"q"][:MAX_ENTRY_BYTES])
+            return unpacked.get("reply", "")[:256], unpacked.get("call_id", "")[:256]
+    except EventError:
+        return "", ""
+    return _text(fields.get(b"reply", b"")[:256]), _text(fields.get(b"call_id", b"")[:1024])[:256]
+
+
 def _unpack(packed: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(

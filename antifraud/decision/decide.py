@@ -1,0 +1,299 @@
+"""decide: a batch of events in, decisions out. Synchronous, no clock, no I/O; the same bits whatever the batch size.
+
+Order of precedence: protect > block > divert > challenge > label > allow. An emergency call is protected here, in
+code, before any rule, list or score is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from antifraud.decision.bundle import Bundle
+from antifraud.decision.facts import MODEL_FACTS, FactBook, Prepared
+from antifraud.decision.policy import Policy, RegionPolicy
+from antifraud.decision.texts import say
+from antifraud.domain import CallEvent, Decision, EventKind, ModelError, Reason, Stage, Verdict, cap
+from antifraud.features import Fold
+from antifraud.numbering import Numbering
+from antifraud.rulekit import Hit, Params
+from antifraud.scoring import Model
+
+MAX_REASONS: Final = 8
+_NOTHING: Final[tuple[Reason, ...]] = ()
+_VERDICTS: Final = {verdict.word: verdict for verdict in Verdict}
+
+
+class _Region(msgspec.Struct, frozen=True):
+    """A region's policy with what can be worked out ahead: thresholds from hard to mild, rule parameters."""
+
+    policy: RegionPolicy
+    thresholds: tuple[tuple[float, Verdict], ...]
+    params: Params
+
+
+class Decider:
+    """The state of one shard and the one function over it.
+
+    ``decide`` and ``absorb`` are the only ways to change the state, and both are functions of the events given, in
+    order. ``killed`` makes every carried-out verdict *allow* (the kill switch) while full verdicts go on.
+    """
+
+    def __init__(
+        self, bundle: Bundle, policy: Policy, numbering: Numbering, model: Model | None = None, fold: Fold | None = None
+    ) -> None:
+        self._numbering = numbering
+        self._facts = FactBook(numbering, policy)
+        self.policy = policy
+        self.fold = fold if fold is not None else Fold(bundle.windows)
+        self.killed = False
+        self.failures = 0
+        self._install(bundle, model)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in force."""
+        return self._bundle
+
+    @property
+    def model(self) -> Model | None:
+        """The model in force."""
+        return self._model
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The columns of ``vectors``: windows, then facts."""
+        return (*self._bundle.windows.names, *MODEL_FACTS)
+
+    def swap(self, bundle: Bundle) -> None:
+        """Take ``bundle`` from the next batch on. Its windows must be those that are being folded.
+
+        Raises ModelError when the model does not fit it, ConfigError when a region's parameters do not; the old
+        bundle then stays.
+        """
+        if bundle.windows.digest != self._bundle.windows.digest:
+            raise ModelError(
+                "the windows have changed; a running engine keeps those it has",
+                hint="restart the engine: it folds the log again with the new windows",
+            )
+        self._install(bundle, self._model)
+
+    def _install(self, bundle: Bundle, model: Model | None) -> None:
+        names = (*bundle.windows.names, *MODEL_FACTS)
+        if model is not None:
+            if tuple(model.features) != names:
+                wrong = sorted(set(model.features) ^ set(names)) or ["their order"]
+                raise ModelError(
+                    f"the model {model.id} was trained on other features ({', '.join(wrong[:5])})",
+                    hint="train it again with these windows: antifraud model train",
+                )
+            if model.windows_digest != bundle.windows.digest:
+                raise ModelError(
+                    f"the model {model.id} was trained on windows {model.windows_digest}, these are "
+                    f"{bundle.windows.digest}",
+                    hint="train it again with these windows: antifraud model train",
+                )
+        regions = {code: self._region(region, bundle, model) for code, region in self.policy.regions.items()}
+        self._regions, self._bundle, self._model = regions, bundle, model
+
+    @staticmethod
+    def _region(region: RegionPolicy, bundle: Bundle, model: Model | None) -> _Region:
+        levels: list[tuple[float, Verdict]] = []
+        if model is not None:
+            certified = model.thresholds
+            for at, own, verdict in (
+                (region.block_at, certified.block, Verdict.BLOCK),
+                (region.divert_at, certified.divert, Verdict.DIVERT),
+                (region.challenge_at, certified.challenge, Verdict.CHALLENGE),
+                (region.label_at, certified.label, Verdict.LABEL),
+            ):
+                threshold = at if at is not None else own
+                if threshold is not None:
+                    levels.append((threshold, verdict))
+        return _Region(region, tuple(levels), bundle.rules.params(region.params))
+
+    def prepare(self, event: CallEvent) -> Prepared:
+        """The event normalised, with its facts."""
+        return self._facts.prepare(event)
+
+    def absorb(self, events: Sequence[CallEvent]) -> None:
+        """Fold ``events`` that are decided already: the way a restarted engine comes to the state it had."""
+        prepared = [self._facts.prepare(event) for event in events]
+        self.fold.fold([item.event for item in prepared], [item.row for item in prepared])
+
+    def vectors(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
+        """Fold ``events``; the feature vectors of the setups among them: float64[n_setups, n_features]."""
+        prepared = [self._facts.prepare(event) for event in events]
+        values, _duplicate, setups = self._fold(prepared)
+        return self._matrix(values, setups)
+
+    def decide(self, events: Sequence[CallEvent]) -> list[Decision]:
+        """Fold ``events`` (already checked) and decide about the setups among them, in their order."""
+        return self.decide_prepared([self._facts.prepare(event) for event in events])
+
+    def decide_prepared(self, prepared: Sequence[Prepared]) -> list[Decision]:
+        """As ``decide``, of events that are prepared."""
+        values, duplicate, setups = self._fold(prepared)
+        if not setups:
+            return []
+        scores: list[float] | None = None
+        if self._model is not None:
+            scores = self._model.predict(self._matrix(values, setups)).tolist()
+        windows = values.tolist()
+        decisions = []
+        for position, item in enumerate(setups):
+            score = scores[position] if scores is not None else None
+            decisions.append(self._judge(item, windows[position], score, bool(duplicate[position])))
+        return decisions
+
+    def _fold(
+        self, prepared: Sequence[Prepared]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], list[Prepared]]:
+        folded = self.fold.fold([item.event for item in prepared], [item.row for item in prepared])
+        setups = [item for item in prepared if item.event.kind is EventKind.SETUP]
+        return folded.values, folded.duplicate, setups
+
+    @staticmethod
+    def _matrix(values: npt.NDArray[np.float64], setups: Sequence[Prepared]) -> npt.NDArray[np.float64]:
+        matrix = np.empty((len(setups), values.shape[1] + len(MODEL_FACTS)), dtype=np.float64)
+        if setups:
+            matrix[:, : values.shape[1]] = values
+            matrix[:, values.shape[1] :] = [item.vector for item in setups]
+        return matrix
+
+    def _judge(self, item: Prepared, windows: Sequence[float], score: float | None, duplicate: bool) -> Decision:
+        region = self._regions[item.region]
+        language = region.policy.language
+        if item.emergency:
+            reason = Reason("protect", "allow", say("emergency", language))
+            return self._decision(
+                item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate, protected=True
+            )
+        row = item.row.copy()
+        row += [None if value != value else value for value in windows]
+        row.append(score)
+        try:
+            hits = self._bundle.rules.evaluate(row, region.params)
+            return self._weigh(item, region, hits, score, duplicate)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in judging one call, the call goes on
+            self.failures += 1
+            reason = Reason("engine", "allow", f"{say('undecided', language)}: {type(error).__name__}")
+            return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate)
+
+    def _weigh(
+        self, item: Prepared, region: _Region, hits: Sequence[Hit], score: float | None, duplicate: bool
+    ) -> Decision:
+        language = region.policy.language
+        by_score = Verdict.ALLOW
+        if score is not None:
+            for threshold, verdict in region.thresholds:
+                if score >= threshold:
+                    by_score = verdict
+                    break
+        if not hits and by_score is Verdict.ALLOW:
+            return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, score, duplicate)
+
+        full = carried = by_score
+        model_stage = self._model.stage if self._model is not None else Stage.SHADOW
+        if model_stage is not Stage.ENFORCE:
+            carried = Verdict.ALLOW
+        label = target = ""
+        grounds: list[tuple[int, int, Reason]] = []
+        for position, hit in enumerate(hits):
+            if hit.verdict == "protect":
+                reason = Reason(f"rule:{hit.rule}", "allow", hit.text(language))
+                return self._decision(
+                    item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate, protected=True
+                )
+            verdict = _VERDICTS[hit.verdict]
+            full = max(full, verdict)
+            enforced = hit.stage is Stage.ENFORCE or (
+                hit.stage is Stage.CANARY and _in_canary(hit.rule, item.event.caller, hit.percent)
+            )
+            if enforced:
+                if verdict >= carried:
+                    label, target = hit.label or label, hit.target or target
+                carried = max(carried, verdict)
+            stage = Stage.ENFORCE if enforced else hit.stage
+            reason = Reason(f"rule:{hit.rule}", hit.verdict, hit.text(language), stage.value)
+            grounds.append((-verdict - (10 if enforced else 0), position, reason))
+        if by_score is not Verdict.ALLOW and score is not None:
+            enforced = model_stage is Stage.ENFORCE
+            text = say("score", language, score=score)
+            reason = Reason("score", by_score.word, text, model_stage.value)
+            grounds.append((-by_score - (10 if enforced else 0), len(hits), reason))
+        grounds.sort(key=lambda ground: ground[:2])
+        reasons = tuple(ground[2] for ground in grounds[:MAX_REASONS])
+        return self._decision(item, region, carried, full, reasons, score, duplicate, label=label, target=target)
+
+    def _decision(
+        self,
+        item: Prepared,
+        region: _Region,
+        carried: Verdict,
+        full: Verdict,
+        reasons: tuple[Reason, ...],
+        score: float | None,
+        duplicate: bool,
+        *,
+        protected: bool = False,
+        label: str = "",
+        target: str = "",
+    ) -> Decision:
+        event, policy = item.event, region.policy
+        verdict = cap(carried, policy.ceiling)
+        if self.killed and verdict is not Verdict.ALLOW:
+            verdict = Verdict.ALLOW
+            reasons = (Reason("engine", "allow", say("killed", policy.language)), *reasons)
+        if verdict is Verdict.DIVERT:
+            target = target or policy.desk
+        elif verdict is Verdict.CHALLENGE:
+            target = policy.challenge
+        else:
+            target = ""
+        if verdict in (Verdict.DIVERT, Verdict.CHALLENGE) and not target:
+            verdict = Verdict.LABEL
+        if verdict is not Verdict.LABEL:
+            label = ""
+        elif not label:
+            label = say("label", policy.language)
+        return Decision(
+            id=decision_id(self.policy.shard, event),
+            call_id=event.call_id,
+            ts=event.ts,
+            shard=self.policy.shard,
+            region=policy.code,
+            verdict=verdict.word,
+            full_verdict=full.word,
+            ceiling=policy.ceiling.word,
+            caller=event.caller,
+            callee=event.callee,
+            switch=event.switch,
+            trunk=event.trunk,
+            source=event.source,
+            score=score,
+            reasons=reasons,
+            protected=protected,
+            target=target,
+            label=label,
+            bundle=self._bundle.digest,
+            model=self._model.id if self._model is not None else "",
+            duplicate=duplicate,
+        )
+
+
+def decision_id(shard: str, event: CallEvent) -> str:
+    """16 hex digits that follow from shard, call and numbers alone, so that a repeated decision is recognised."""
+    text = f"{shard}\0{event.call_id}\0{event.caller}\0{event.callee}"
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _in_canary(rule: str, caller: str, percent: float) -> bool:
+    """Whether ``caller`` belongs to the ``percent`` on whom ``rule`` is tried; the same callers every time."""
+    return zlib.crc32(f"{rule}\0{caller}".encode("utf-8", "replace")) % 10_000 < percent * 100

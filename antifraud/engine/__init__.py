@@ -1,0 +1,8 @@
+"""The engine of one shard: log in, decisions out, deadlines, snapshots, reload."""
+
+from __future__ import annotations
+
+from antifraud.engine.loop import Engine, EngineOptions
+from antifraud.engine.snapshots import SnapshotStore
+
+__all__ = ["Engine", "EngineOptions", "SnapshotStore"]

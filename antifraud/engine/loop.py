@@ -1,0 +1,455 @@
+"""The loop: reads a batch of the log, decides, answers, writes the decisions and its position in one transaction.
+
+At least once, in order, by one engine a shard:
+
+* The position of the last decided entry is written in the same transaction as its decisions. After a crash the
+  newest snapshot is loaded, the log up to that position is folded again without a word to anybody, and from there on
+  everything is decided; what was decided but not committed is decided again, with the same id and the same bits.
+* A lease in Redis keeps a second engine of the same shard waiting as a standby.
+* A batch is whatever has come in while the last one was being worked on; the loop never waits to fill one.
+* A decision later than its deadline is marked ``late``, recorded, and not pushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from antifraud.decision import Bundle, Decider, Prepared, RegionPolicy
+from antifraud.domain import AntifraudError, CallEvent, Decision, EventError, Quarantined, QueueError, check_event
+from antifraud.engine.snapshots import SnapshotStore
+from antifraud.queues import (
+    REDIS_ERRORS,
+    Keys,
+    Reply,
+    connect,
+    decode_event,
+    encode_decision,
+    encode_quarantined,
+    encode_reply,
+    waiting_switch,
+)
+from antifraud.queues.protocol import CONTROL_MAXLEN, QUARANTINE_MAXLEN
+
+_LOG = logging.getLogger("antifraud.engine")
+_BLOCK_MS: Final = 200
+_LATENCY_STEPS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 150, 500, 1000)
+_SERVER_MINIMUM: Final = (6, 2)
+
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """How one engine runs. Times in seconds unless the name says otherwise."""
+
+    shard: str
+    redis_url: str
+    snapshot_dir: Path
+    max_batch: int = 512
+    snapshot_every_s: float = 60.0
+    retention_s: float = 172_800.0
+    lease_s: float = 3.0
+    timeout_s: float = 2.0
+
+
+class Engine:
+    """One shard's engine. ``run`` ends when ``stop`` is set, with everything committed and a last snapshot."""
+
+    def __init__(self, options: EngineOptions, decider: Decider, load_bundle: Callable[[], Bundle]) -> None:
+        self._options = options
+        self._decider = decider
+        self._load_bundle = load_bundle
+        self._keys = Keys(options.shard)
+        self._log = connect(options.redis_url, timeout_s=options.timeout_s, name="antifraud-engine")
+        self._snapshots = SnapshotStore(options.snapshot_dir, options.shard)
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._position = "0-0"
+        self._control = "0-0"
+        self._skew = 0.0
+        self._counts: Counter[str] = Counter()
+        self._reload: asyncio.Task[Bundle] | None = None
+        self._snapshot_due = 0.0
+        self._lost = False
+
+    @property
+    def position(self) -> str:
+        """The id of the last entry whose decisions are committed."""
+        return self._position
+
+    def request_reload(self) -> None:
+        """Compile the rules again beside the running engine; they are taken between two batches if they are sound."""
+        if self._reload is None:
+            self._reload = asyncio.get_running_loop().create_task(asyncio.to_thread(self._load_bundle))
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[str], None] = lambda _position: None) -> None:
+        """Serve until ``stop``. Raises QueueError when Redis cannot be used at the start or the lease is lost."""
+        try:
+            await self._check_server()
+            await self._take_lease(stop)
+            if stop.is_set():
+                return
+            keeper = asyncio.create_task(self._keep_lease())
+            try:
+                await self._recover()
+                ready(self._position)
+                await self._serve(stop)
+                await self._snapshot()
+                await self._flush_counts()
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+                await self._drop_lease()
+        finally:
+            await self._log.aclose()
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    async def _check_server(self) -> None:
+        try:
+            info = await self._log.info("server")
+        except REDIS_ERRORS as error:
+            raise QueueError(
+                f"Redis at {self._options.redis_url} does not answer: {error}",
+                hint="start it, or say where it is with REDIS_URL; antifraud doctor shows what is reachable",
+            ) from None
+        version = tuple(int(part) for part in str(info.get("redis_version", "0.0")).split(".")[:2])
+        if version < _SERVER_MINIMUM:
+            raise QueueError(f"Redis {info.get('redis_version')} is too old", hint="6.2 or newer is needed")
+        await self._read_clock()
+
+    async def _read_clock(self) -> None:
+        before = time.time()
+        seconds, micros = cast("tuple[int, int]", await self._log.time())
+        self._skew = seconds + micros / 1e6 - (before + time.time()) / 2
+
+    async def _take_lease(self, stop: asyncio.Event) -> None:
+        said = False
+        while not stop.is_set():
+            taken = await self._log.set(self._keys.lease, self._owner, nx=True, px=int(self._options.lease_s * 1000))
+            if taken:
+                return
+            if not said:
+                holder = await self._log.get(self._keys.lease)
+                _LOG.info("shard %s has an engine (%s); standing by", self._options.shard, _shown(holder))
+                said = True
+            await asyncio.sleep(self._options.lease_s / 10)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.lease_s / 4)
+            try:
+                holder = await self._log.get(self._keys.lease)
+                if holder is None:
+                    await self._log.set(self._keys.lease, self._owner, nx=True, px=int(self._options.lease_s * 1000))
+                elif holder == self._owner.encode():
+                    await self._log.pexpire(self._keys.lease, int(self._options.lease_s * 1000))
+                else:
+                    _LOG.error("another engine (%s) has taken shard %s", _shown(holder), self._options.shard)
+                    self._lost = True
+                    return
+                await self._read_clock()
+            except REDIS_ERRORS as error:
+                _LOG.warning("the lease could not be renewed: %s", error)
+
+    async def _drop_lease(self) -> None:
+        try:
+            if await self._log.get(self._keys.lease) == self._owner.encode():
+                await self._log.delete(self._keys.lease)
+        except REDIS_ERRORS as error:
+            _LOG.warning("the lease could not be given back and will expire: %s", error)
+
+    async def _recover(self) -> None:
+        """Snapshot, then the log up to the committed position folded again, then the state of the kill switch."""
+        committed = await self._log.hget(self._keys.position, "id")  # type: ignore[misc]
+        position = committed.decode() if isinstance(committed, bytes) else "0-0"
+        restored = self._snapshots.load(self._decider.bundle.windows, self._options.retention_s)
+        start = "0-0"
+        if restored is not None:
+            self._decider.fold, start = restored
+            _LOG.info("snapshot at %s loaded", start)
+        self._position = max(position, start, key=_order)
+        replayed = 0
+        while _order(start) < _order(position):
+            entries = cast(
+                "list[Entry]",
+                await self._log.xrange(self._keys.calls, f"({start}", position, count=self._options.max_batch * 4),
+            )
+            if not entries:
+                break
+            self._decider.absorb([event for event in map(self._understood, entries) if event is not None])
+            start = entries[-1][0].decode()
+            replayed += len(entries)
+            await asyncio.sleep(0)
+        if replayed:
+            _LOG.info("%d entries folded again up to %s", replayed, position)
+        self._counts.clear()
+        control = cast("list[Entry]", await self._log.xrange(self._keys.control, count=CONTROL_MAXLEN))
+        for entry_id, fields in control:
+            self._control = entry_id.decode()
+            self._obey(fields, starting=True)
+        self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
+
+    def _understood(self, entry: Entry) -> CallEvent | None:
+        """The checked event of an entry that is folded again; None for one that went to quarantine the first time."""
+        entry_id, fields = entry
+        try:
+            event = check_event(decode_event(fields), _arrival(entry_id))
+            self._decider.prepare(event)
+        except EventError:
+            return None
+        except Exception:  # noqa: BLE001 - left out as it was the first time (see _batch)
+            return None
+        return event
+
+    # -- serving -------------------------------------------------------------------------------------------------
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        pause = 0.05
+        flush_due = time.monotonic() + 1.0
+        while not stop.is_set():
+            if self._lost:
+                raise QueueError(
+                    f"another engine has taken shard {self._options.shard}; this one ends",
+                    hint="run one engine a shard; a second one waits as standby",
+                )
+            try:
+                found = cast(
+                    "list[tuple[bytes, list[Entry]]]",
+                    await self._log.xread(
+                        {self._keys.calls: self._position, self._keys.control: self._control},
+                        count=self._options.max_batch,
+                        block=_BLOCK_MS,
+                    ),
+                )
+                pause = 0.05
+            except REDIS_ERRORS as error:
+                _LOG.warning("the log cannot be read, trying again in %.2f s: %s", pause, error)
+                self._counts["redis_errors"] += 1
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+                continue
+            for stream, entries in found:
+                if stream == self._keys.control.encode():
+                    for entry_id, fields in entries:
+                        self._control = entry_id.decode()
+                        self._obey(fields, starting=False)
+                else:
+                    await self._batch(entries, stop)
+            self._take_reloaded()
+            now = time.monotonic()
+            if now >= flush_due:
+                flush_due = now + 1.0
+                await self._flush_counts()
+            if now >= self._snapshot_due:
+                await self._snapshot()
+
+    async def _batch(self, entries: Sequence[Entry], stop: asyncio.Event) -> None:
+        prepared: list[Prepared] = []
+        arrivals: list[int] = []
+        bad: list[tuple[Quarantined, str, str]] = []
+        for entry_id, fields in entries:
+            try:
+                event = check_event(decode_event(fields), _arrival(entry_id))
+                item = self._decider.prepare(event)
+            except EventError as error:
+                bad.append(_bad(error.code, error.detail, fields))
+                continue
+            except Exception as error:  # noqa: BLE001 - one event nobody foresaw must not stop all others
+                _LOG.exception("an event could not be prepared")
+                bad.append(_bad("internal", f"{type(error).__name__}: {error}", fields))
+                continue
+            prepared.append(item)
+            if event.kind.value == "setup":
+                arrivals.append(_milliseconds(entry_id))
+        decisions = self._decider.decide_prepared(prepared)
+        setups = [item.event for item in prepared if item.event.kind.value == "setup"]
+        await self._commit(entries[-1][0].decode(), setups, arrivals, decisions, bad, len(entries), stop)
+
+    async def _commit(
+        self,
+        position: str,
+        setups: Sequence[CallEvent],
+        arrivals: Sequence[int],
+        decisions: Sequence[Decision],
+        bad: Sequence[tuple[Quarantined, str, str]],
+        entries: int,
+        stop: asyncio.Event,
+    ) -> None:
+        counts = self._counts
+        pause = 0.02
+        first = True
+        while True:
+            now_ms = (time.time() + self._skew) * 1000
+            async with self._log.pipeline(transaction=True) as pipe:
+                written: list[Decision] = []
+                for event, arrived, decision in zip(setups, arrivals, decisions, strict=True):
+                    final = decision
+                    if event.reply:
+                        if not self._keys.is_reply(event.reply):
+                            if first:
+                                counts["reply_key_refused"] += 1
+                        elif now_ms >= arrived + event.deadline_ms:
+                            final = msgspec.structs.replace(decision, late=True)
+                        else:
+                            pipe.rpush(event.reply, encode_reply(self._reply(decision)))
+                            pipe.pexpire(event.reply, max(1000, 2 * event.deadline_ms))
+                    written.append(final)
+                for item, reply, call_id in bad:
+                    if reply and self._keys.is_reply(reply):
+                        pipe.rpush(reply, encode_reply(Reply("allow", call_id=call_id, text=item.code)))
+                        pipe.pexpire(reply, 1000)
+                for final in written:
+                    pipe.xadd(self._keys.decisions, encode_decision(final))  # type: ignore[arg-type]
+                for item, _reply, _call_id in bad:
+                    entry = encode_quarantined(item, now_ms / 1000)
+                    pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
+                pipe.hset(self._keys.position, mapping={"id": position, "at": f"{now_ms / 1000:.3f}"})
+                try:
+                    await pipe.execute()
+                    break
+                except REDIS_ERRORS as error:
+                    counts["redis_errors"] += 1
+                    _LOG.warning("decisions could not be written, trying again: %s", error)
+            first = False
+            if stop.is_set() and pause >= 1.0:
+                raise QueueError("Redis does not take the last decisions; they will be made again after a restart")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+            await self._trim(quiet=True)
+        self._position = position
+        counts["events"] += entries
+        done_ms = (time.time() + self._skew) * 1000
+        for event, arrived, final in zip(setups, arrivals, written, strict=True):
+            counts["decisions." + final.verdict] += 1
+            if final.late:
+                counts["late"] += 1
+            if final.duplicate:
+                counts["duplicates"] += 1
+            if event.reply:
+                took = done_ms - arrived
+                step = next((str(limit) for limit in _LATENCY_STEPS_MS if took <= limit), "more")
+                counts["latency_ms." + step] += 1
+        for item, _reply, _call_id in bad:
+            counts["quarantine." + item.code] += 1
+
+    def _reply(self, decision: Decision) -> Reply:
+        region: RegionPolicy = self._decider.policy.region(decision.region)
+        code = {"block": region.block_code, "divert": 302}.get(decision.verdict, 0)
+        return Reply(
+            decision.verdict,
+            call_id=decision.call_id,
+            decision=decision.id,
+            sip_code=code,
+            text=decision.reason,
+            target=decision.target,
+            label=decision.label,
+        )
+
+    # -- control -------------------------------------------------------------------------------------------------
+
+    def _obey(self, fields: Mapping[bytes, bytes], *, starting: bool) -> None:
+        op = fields.get(b"op", b"").decode("utf-8", "replace")
+        who = fields.get(b"who", b"").decode("utf-8", "replace")[:80]
+        why = fields.get(b"why", b"").decode("utf-8", "replace")[:200]
+        if op not in ("reload", "kill", "revive") or not who or not why:
+            if not starting:
+                self._counts["control_refused"] += 1
+                _LOG.error("control entry refused (op %r, who %r): name op, who and why", op[:40], who)
+            return
+        if op == "reload":
+            if not starting:
+                _LOG.info("reload asked for by %s: %s", who, why)
+                self.request_reload()
+            return
+        self._decider.killed = op == "kill"
+        _LOG.warning("interception switched %s by %s: %s", "off" if op == "kill" else "on again", who, why)
+
+    def _take_reloaded(self) -> None:
+        if self._reload is None or not self._reload.done():
+            return
+        task, self._reload = self._reload, None
+        try:
+            bundle = task.result()
+            old = self._decider.bundle.digest
+            self._decider.swap(bundle)
+        except AntifraudError as error:
+            self._counts["reload_refused"] += 1
+            _LOG.error("the new rules are refused, the old ones go on:\n%s", error.render())
+        except Exception:  # noqa: BLE001 - whatever a broken file does to the compiler, the engine goes on
+            self._counts["reload_refused"] += 1
+            _LOG.exception("the new rules are refused, the old ones go on")
+        else:
+            self._counts["reloads"] += 1
+            _LOG.info("bundle %s replaces %s", bundle.digest, old)
+
+    # -- housekeeping --------------------------------------------------------------------------------------------
+
+    async def _flush_counts(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        counts["judging_failures"] += self._decider.failures
+        self._decider.failures = 0
+        try:
+            async with self._log.pipeline(transaction=False) as pipe:
+                for name, number in counts.items():
+                    if number:
+                        pipe.hincrby(self._keys.counters, name, number)
+                await pipe.execute()
+        except REDIS_ERRORS:
+            self._counts.update(counts)
+
+    async def _snapshot(self) -> None:
+        self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
+        try:
+            self._snapshots.save(self._decider.fold, self._position)
+        except OSError as error:
+            self._counts["snapshot_errors"] += 1
+            _LOG.error("no snapshot could be written: %s", error)
+            return
+        self._counts["snapshots"] += 1
+        await self._trim(quiet=False)
+
+    async def _trim(self, *, quiet: bool) -> None:
+        """Cut both streams by age, never past what a restart has to read again."""
+        oldest_ms = int((time.time() + self._skew - self._options.retention_s) * 1000)
+        keep = self._snapshots.oldest_position()
+        calls = f"{oldest_ms}-0" if keep is None else min(f"{oldest_ms}-0", keep, key=_order)
+        try:
+            await self._log.xtrim(self._keys.calls, minid=calls, approximate=True)
+            await self._log.xtrim(self._keys.decisions, minid=f"{oldest_ms}-0", approximate=True)
+        except REDIS_ERRORS as error:
+            if not quiet:
+                _LOG.warning("the streams could not be trimmed: %s", error)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _milliseconds(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])
+
+
+def _arrival(entry_id: bytes) -> float:
+    return _milliseconds(entry_id) / 1000
+
+
+def _shown(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _bad(code: str, detail: str, fields: Mapping[bytes, bytes]) -> tuple[Quarantined, str, str]:
+    raw = repr({name[:64]: value[:256] for name, value in list(fields.items())[:40]})
+    source = fields.get(b"source", b"")[:64].decode("utf-8", "replace")
+    reply, call_id = waiting_switch(fields)
+    return Quarantined(code, detail, source or "log", raw), reply, call_id
