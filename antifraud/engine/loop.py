@@ -32,6 +32,7 @@ from antifraud.queues import (
     REDIS_ERRORS,
     Keys,
     Reply,
+    check_cancelled,
     connect,
     decode_event,
     encode_decision,
@@ -147,6 +148,7 @@ class Engine:
     async def _keep_lease(self) -> None:
         while True:
             await asyncio.sleep(self._options.lease_s / 4)
+            check_cancelled()
             try:
                 holder = await self._log.get(self._keys.lease)
                 if holder is None:

@@ -15,7 +15,7 @@ from antifraud.queues.protocol import (
     encode_reply,
     waiting_switch,
 )
-from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, connect
+from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, check_cancelled, connect
 
 __all__ = [
     "REDIS_ERRORS",
@@ -24,6 +24,7 @@ __all__ = [
     "Keys",
     "Reply",
     "ReplyInbox",
+    "check_cancelled",
     "connect",
     "decode_decision",
     "decode_event",

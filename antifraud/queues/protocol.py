@@ -35,6 +35,7 @@ A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{sha
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Final
@@ -250,13 +251,11 @@ def _build(fields: Mapping[str, str]) -> CallEvent:
 
 
 def _number(name: str, value: str) -> float | int:
-    try:
-        if name in ("cause", "deadline_ms"):
-            return int(value[:13])
-        number = float(value[:41])
-    except ValueError:
-        number = math.nan
-    if len(value) > 40 or not math.isfinite(number):
+    number: float | int = math.nan
+    if len(value) <= 40:
+        with contextlib.suppress(ValueError):
+            number = int(value) if name in ("cause", "deadline_ms") else float(value)
+    if not math.isfinite(number):
         raise EventError("number-garbled", f"{name} {value[:40]!r} is no finite number")
     return number
 

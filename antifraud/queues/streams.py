@@ -56,6 +56,17 @@ def connect(url: str, *, timeout_s: float = 2.0, name: str = "") -> aredis.Redis
     return client
 
 
+def check_cancelled() -> None:
+    """Raise CancelledError when the running task has been cancelled and did not notice.
+
+    In Python 3.11 ``asyncio.wait_for``, through which redis-py writes, loses a cancellation that comes in just as
+    it finishes (python/cpython#86296); a loop without end must therefore ask at every turn.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class CallLog:
     """Appends events, quarantine and counts of one shard."""
 
@@ -137,6 +148,7 @@ class ReplyInbox:
         """Drain until cancelled; an unreachable Redis is tried again after a short pause."""
         pause = 0.05
         while True:
+            check_cancelled()
             try:
                 popped = await self._redis.blpop([self.key], timeout=_INBOX_POLL_S)
                 self.connected = True

@@ -1,0 +1,92 @@
+"""Puts settings, dial plan, rules and model together into a decider; the options that say where those lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from antifraud.domain import UsageError
+from antifraud.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from antifraud.decision import Decider
+    from antifraud.numbering import Numbering
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_options(command: Command) -> Command:
+    """The options that every command with a configuration takes; they arrive as ``where``."""
+    for option in (
+        click.option("--model", default="", metavar="NAME/VERSION", help="The model; 'none' decides by rules alone."),
+        click.option(
+            "--redis", default="", metavar="URL", help="Redis; by default REDIS_URL, then redis.url in config/."
+        ),
+        click.option("--rules", "rules_dir", default="", metavar="DIR", help="Directory of rules."),
+        click.option("--config", "config_dir", default="", metavar="DIR", help="Directory of configuration."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_settings(where: Mapping[str, Any]) -> Settings:
+    """The settings after all layers, the command line's own (``where``) last. Raises ConfigError, UsageError."""
+    overrides: dict[str, object] = {}
+    if where.get("redis"):
+        overrides["redis.url"] = where["redis"]
+    if where.get("rules_dir"):
+        overrides["rules"] = where["rules_dir"]
+    if where.get("model"):
+        overrides["model"] = None if where["model"] == "none" else where["model"]
+    return load_settings(where.get("config_dir") or None, overrides=overrides)
+
+
+def passed_on(where: Mapping[str, Any], redis: str) -> list[str]:
+    """``where`` as arguments for another process of ours, with ``redis`` as its Redis."""
+    arguments = [f"--{key.removesuffix('_dir')}={value}" for key, value in where.items() if value and key != "redis"]
+    return [*arguments, f"--redis={redis}"]
+
+
+def build_numbering(settings: Settings, *, warm: bool) -> Numbering:
+    """Facts about numbers by the configured dial plan; ``warm`` compiles every country before the first call."""
+    from antifraud.numbering import Numbering, load_dial_plan
+
+    numbering = Numbering(load_dial_plan(settings.dial_plan_path))
+    if warm:
+        numbering.warm()
+    return numbering
+
+
+def build_decider(settings: Settings, *, warm: bool) -> Decider:
+    """Everything that decides. Raises ConfigError, BundleError, ModelError with what is wrong and where.
+
+    ``warm`` compiles and runs every part once, so that the first call is no slower than the next.
+    """
+    from antifraud.decision import Decider, load_bundle
+
+    model = None
+    if settings.model_dir is not None:
+        from antifraud.scoring import Model
+
+        model = Model.load(settings.model_dir)
+    bundle = load_bundle(settings.rules_dir)
+    decider = Decider(bundle, settings.policy(), build_numbering(settings, warm=warm), model)
+    if warm:
+        from antifraud.features import warm_up
+
+        warm_up()
+        if model is not None:
+            import numpy as np
+
+            model.predict(np.zeros((1, len(model.features))))
+    return decider
+
+
+def assemble(where: Mapping[str, Any], *, live: bool = False) -> tuple[Settings, Decider]:
+    """Settings and the decider built from them."""
+    settings = read_settings(where)
+    if not settings.dial_plan_path.is_file():
+        raise UsageError(f"there is no dial plan {settings.dial_plan_path}", hint="dial_plan in config/ names it")
+    return settings, build_decider(settings, warm=live)

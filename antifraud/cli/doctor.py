@@ -1,0 +1,236 @@
+"""``antifraud doctor``: looks at everything the product needs and says, for each, how it is and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from antifraud import __version__
+from antifraud.cli.assembly import read_settings, settings_options
+from antifraud.domain import AntifraudError
+
+_PACKAGES: Final = ("redis", "hiredis", "numpy", "numba", "lightgbm", "phonenumbers", "pyarrow", "scapy", "aiomqtt")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at: ``state`` is ok, warn or fail; ``hint`` says how to mend it."""
+
+    area: str
+    state: str
+    text: str
+    hint: str = ""
+
+
+@click.command()
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+def doctor(as_json: bool, **where: Any) -> None:
+    """Say what is reachable, which versions, what is misconfigured and how to mend it. Exit code 1: something fails."""
+    findings = list(_look(where))
+    if as_json:
+        click.echo(json.dumps([msgspec.to_builtins(finding) for finding in findings], ensure_ascii=False, indent=2))
+    else:
+        for finding in findings:
+            mark = {"ok": " ok ", "warn": "WARN", "fail": "FAIL"}[finding.state]
+            colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.state]
+            first, *rest = finding.text.splitlines() or [""]
+            click.echo(f"{click.style(mark, fg=colour)}  {finding.area:<14} {first}")
+            for line in rest:
+                click.echo(f"{'':<21} {line}")
+            if finding.hint:
+                click.echo(f"{'':<21} to mend it: {finding.hint}")
+    if any(finding.state == "fail" for finding in findings):
+        raise SystemExit(1)
+
+
+def _look(where: dict[str, Any]) -> Iterator[Finding]:
+    yield Finding("antifraud", "ok", f"{__version__} on Python {platform.python_version()}, {platform.system()}")
+    yield from _packages()
+    try:
+        settings = read_settings(where)
+    except AntifraudError as error:
+        yield Finding("configuration", "fail", error.render(), "correct the file; antifraud config validate checks it")
+        return
+    regions = settings.policy().regions
+    ceilings: dict[str, int] = {}
+    for region in regions.values():
+        ceilings[region.ceiling.word] = ceilings.get(region.ceiling.word, 0) + 1
+    shown = ", ".join(f"{number} {name}" for name, number in sorted(ceilings.items()))
+    yield Finding(
+        "configuration", "ok", f"{settings.config_dir}: shard {settings.shard}, {len(regions)} regions ({shown})"
+    )
+    yield from _checked("numbering", lambda: _numbering(settings))
+    yield from _checked("rules", lambda: _rules(settings))
+    yield from _checked("model", lambda: _model(settings))
+    yield from _directory("snapshots", settings.snapshot_dir)
+    yield from asyncio.run(_redis(settings))
+    if settings.alerts.url:
+        yield from asyncio.run(_broker(settings.alerts.url))
+    else:
+        yield Finding("alerts", "ok", "no MQTT broker configured (alerts.url): no alerts are published")
+
+
+def _packages() -> Iterator[Finding]:
+    found, missing = [], []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    yield Finding("packages", "ok", ", ".join(found))
+    if missing:
+        yield Finding("packages", "fail", f"missing: {', '.join(missing)}", "pip install antifraud again")
+    try:
+        import lightgbm  # noqa: F401 - loading its library is the check
+    except (ImportError, OSError) as error:
+        yield Finding("packages", "fail", f"lightgbm cannot be loaded: {error}", "apt-get install libgomp1")
+
+
+def _checked(area: str, check: Callable[[], str]) -> Iterator[Finding]:
+    try:
+        yield Finding(area, "ok", check())
+    except AntifraudError as error:
+        yield Finding(area, "fail", error.render())
+
+
+def _numbering(settings: Any) -> str:
+    from antifraud.cli.assembly import build_numbering
+
+    facts = build_numbering(settings, warm=False).facts("112")
+    verdict = "an emergency number" if facts.emergency else "NOT an emergency number"
+    return f"dial plan {settings.dial_plan}: 112 is {verdict}"
+
+
+def _rules(settings: Any) -> str:
+    from antifraud.decision import load_bundle
+
+    bundle = load_bundle(settings.rules_dir)
+    counts = f"{len(bundle.rules.rules)} rules, {len(bundle.windows.names)} windows"
+    return f"{settings.rules_dir}: {counts}, bundle {bundle.digest}"
+
+
+def _model(settings: Any) -> str:
+    from antifraud.cli.assembly import build_decider
+
+    decider = build_decider(settings, warm=False)
+    if decider.model is None:
+        return "none configured: rules alone decide"
+    return f"{decider.model.id}, stage {decider.model.stage.value}, fits the windows"
+
+
+def _directory(area: str, path: Path) -> Iterator[Finding]:
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if os.access(place, os.W_OK):
+        yield Finding(area, "ok", f"{path} is writable")
+    else:
+        yield Finding(
+            area,
+            "fail",
+            f"{path} cannot be written by user id {os.getuid()}",
+            f"give it to the engine's user: chown {place}",
+        )
+
+
+async def _redis(settings: Any) -> list[Finding]:
+    from antifraud.queues import REDIS_ERRORS, Keys, connect, find_server
+
+    url = settings.redis.url
+    if not url:
+        server = find_server()
+        if server is None:
+            return [
+                Finding("redis", "fail", "none configured and no redis-server here", "apt-get install redis-server")
+            ]
+        return [Finding("redis", "ok", f"none configured (REDIS_URL); demo and up start {server} on a private socket")]
+    findings = []
+    client = connect(url, timeout_s=settings.redis.socket_timeout_s, name="antifraud-doctor")
+    keys = Keys(settings.shard)
+    try:
+        info = await client.info()
+        number = str(info.get("redis_version", "0"))
+        old = tuple(int(part) for part in number.split(".")[:2]) < (6, 2)
+        findings.append(
+            Finding("redis", "fail" if old else "ok", f"{url}: version {number}", "use 6.2 or newer" if old else "")
+        )
+        policy = str(info.get("maxmemory_policy", ""))
+        if policy != "noeviction":
+            findings.append(
+                Finding(
+                    "redis", "warn", f"maxmemory-policy is {policy}: Redis may drop the log", "set it to noeviction"
+                )
+            )
+        calls = await client.xlen(keys.calls)
+        position: Any = await client.hget(keys.position, "id")  # type: ignore[misc]
+        lease = await client.get(keys.lease)
+        last = await client.xrevrange(keys.calls, count=1)
+        if lease is None:
+            findings.append(
+                Finding(
+                    "engine",
+                    "warn",
+                    f"no engine serves shard {settings.shard}: calls go on undecided",
+                    "antifraud engine",
+                )
+            )
+        else:
+            behind = 0.0
+            if last and position:
+                behind = (int(last[0][0].split(b"-")[0]) - int(position.split(b"-")[0])) / 1000
+            state = "ok" if behind < 1 else "warn"
+            findings.append(
+                Finding("engine", state, f"{_text(lease)} serves shard {settings.shard}, {behind:.1f} s behind the log")
+            )
+        quarantined = await client.xlen(keys.quarantine)
+        findings.append(Finding("streams", "ok", f"calls {calls:,}, quarantine {quarantined:,}"))
+        counters: Any = await client.hgetall(keys.counters)  # type: ignore[misc]
+        if counters:
+            lines = [f"{_text(name)} {int(number):,}" for name, number in sorted(counters.items())]
+            findings.append(Finding("counters", "ok", "\n".join(lines)))
+    except REDIS_ERRORS as error:
+        findings.append(
+            Finding(
+                "redis",
+                "fail",
+                f"{url} does not answer: {error}",
+                "start it or correct REDIS_URL / redis.url in config/",
+            )
+        )
+    finally:
+        await client.aclose()
+    return findings
+
+
+async def _broker(url: str) -> list[Finding]:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host, port = parts.hostname or "localhost", parts.port or 1883
+    try:
+        _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2)
+        writer.close()
+        await writer.wait_closed()
+    except (OSError, TimeoutError) as error:
+        return [
+            Finding(
+                "alerts",
+                "warn",
+                f"the MQTT broker {host}:{port} does not answer: {error}",
+                "start it or correct alerts.url",
+            )
+        ]
+    return [Finding("alerts", "ok", f"the MQTT broker {host}:{port} answers")]
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

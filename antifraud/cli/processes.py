@@ -1,0 +1,192 @@
+"""``antifraud engine``, ``antifraud adapter NAME`` and ``antifraud up``: the long-running parts.
+
+A part that is ready prints one line, ``ready ADDRESS``, to standard output; everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from antifraud.cli.assembly import assemble, passed_on, read_settings, settings_options
+from antifraud.cli.extensions import load_extension
+from antifraud.domain import QueueError, UsageError
+
+
+def start_logging(verbose: bool = False) -> None:
+    """Log lines to standard error, one format for all parts."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def ready(address: str) -> None:
+    """Tell whoever started this part that it serves."""
+    click.echo(f"ready {address}")
+    sys.stdout.flush()
+
+
+def serve(part: Callable[[asyncio.Event], Awaitable[None]], reload: Callable[[], None] | None = None) -> None:
+    """Run ``part`` until SIGTERM or SIGINT sets its event; SIGHUP calls ``reload``."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, reload)
+        await part(stop)
+
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        asyncio.run(main())
+    else:
+        uvloop.run(main())
+
+
+async def until(stop: asyncio.Event, *parts: Awaitable[None]) -> None:
+    """Run ``parts`` side by side until one ends or ``stop`` is set; the first error is raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    waiter = asyncio.ensure_future(stop.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, waiter], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task is not waiter:
+                task.result()
+    finally:
+        for task in [*tasks, waiter]:
+            task.cancel()
+        await asyncio.gather(*tasks, waiter, return_exceptions=True)
+
+
+@click.command()
+@settings_options
+@click.option("--snapshots", type=click.Path(path_type=Path), help="Directory of snapshots.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
+    """Run the engine of one shard until it is told to stop (SIGTERM); SIGHUP reloads the rules."""
+    from antifraud.decision import load_bundle
+    from antifraud.engine import Engine, EngineOptions
+    from antifraud.engine.alerts import run_alerts
+
+    start_logging(verbose)
+    settings, decider = assemble(where, live=True)
+    url = require_redis(settings.redis.url)
+    options = EngineOptions(
+        shard=settings.shard,
+        redis_url=url,
+        snapshot_dir=snapshots or settings.snapshot_dir,
+        max_batch=settings.engine.max_batch,
+        snapshot_every_s=settings.engine.snapshot_every_s,
+        retention_s=settings.engine.retention_h * 3600,
+        lease_s=settings.engine.lease_s,
+        timeout_s=settings.redis.socket_timeout_s,
+    )
+    made: list[Engine] = []
+
+    async def part(stop: asyncio.Event) -> None:
+        running = Engine(options, decider, lambda: load_bundle(settings.rules_dir))
+        made.append(running)
+        parts: list[Awaitable[None]] = [running.run(stop, ready)]
+        if settings.alerts.url:
+            parts.append(run_alerts(url, settings.shard, settings.alerts, stop))
+        # The engine ends by itself when told to stop: a last snapshot and the counters are written first.
+        tasks = [asyncio.ensure_future(task) for task in parts]
+        try:
+            await tasks[0]
+        finally:
+            stop.set()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.gather(*tasks[1:], return_exceptions=True)
+
+    serve(part, lambda: made[0].request_reload() if made else None)
+
+
+@click.command()
+@click.argument("name")
+@settings_options
+@click.option("--set", "assignments", multiple=True, metavar="OPTION=VALUE", help="Override an option of the adapter.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def adapter(name: str, assignments: tuple[str, ...], verbose: bool, **where: Any) -> None:
+    """Run the source of calls called NAME with its options from config/ (section adapters.NAME)."""
+    start_logging(verbose)
+    source = load_extension("antifraud.adapters", name)
+    settings = read_settings(where)
+    options = {key: value for key, value in settings.adapters.get(name, {}).items() if key != "enabled"}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment!r} has no =", hint="write --set listen=127.0.0.1:5060")
+        try:
+            options[key] = yaml.safe_load(value[:4096])
+        except yaml.YAMLError:
+            options[key] = value
+    url = require_redis(settings.redis.url)
+
+    async def part(stop: asyncio.Event) -> None:
+        await until(stop, source.run(shard=settings.shard, redis_url=url, options=options, ready=ready))
+
+    serve(part)
+
+
+def require_redis(url: str) -> str:
+    """The configured address; the parts that run for long do not start a private Redis by themselves."""
+    if not url:
+        raise QueueError(
+            "no Redis is configured",
+            hint="set REDIS_URL or redis.url in config/, or start everything here with antifraud up or antifraud demo",
+        )
+    return url
+
+
+@click.command()
+@settings_options
+@click.option("--data", type=click.Path(path_type=Path), help="Directory of the embedded Redis and the snapshots.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def up(data: Path | None, verbose: bool, **where: Any) -> None:
+    """Run what the configuration says: the engine, its adapters, and a private Redis when none is configured."""
+    from antifraud.cli.supervisor import Part, Supervisor
+    from antifraud.queues import EmbeddedRedis
+
+    start_logging(verbose)
+    settings = read_settings(where)
+    embedded: EmbeddedRedis | None = None
+    url = settings.redis.url
+    if not url:
+        embedded = EmbeddedRedis((data or settings.snapshot_dir.parent) / "redis")
+        embedded.start()
+        url = embedded.url
+    passed = passed_on(where, url)
+    snapshots = [f"--snapshots={data / 'snapshots'}"] if data else []
+    parts = [Part("engine", ["engine", *passed, *snapshots])]
+    parts += [
+        Part(f"adapter {name}", ["adapter", name, *passed])
+        for name, options in sorted(settings.adapters.items())
+        if options.get("enabled", False)
+    ]
+
+    async def part(stop: asyncio.Event) -> None:
+        async with Supervisor(restart=True) as supervisor:
+            for one in parts:
+                address = await supervisor.start(one)
+                click.echo(f"{one.name}: ready {address}")
+            await stop.wait()
+
+    try:
+        serve(part)
+    finally:
+        if embedded is not None:
+            embedded.stop()
