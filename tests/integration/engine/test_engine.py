@@ -14,12 +14,12 @@ import pytest
 import redis
 
 from antifraud.domain import CallEvent, EventKind
-from antifraud.queues import encode_event
+from antifraud.queues import Keys, encode_event
 from antifraud.simulator import simulate
-
-from .conftest import KEYS, EngineProcess, wait_until
+from tests.engine_process import EngineProcess, wait_until
 
 pytestmark = pytest.mark.needs("redis")
+KEYS = Keys("kz")
 Start = Callable[..., EngineProcess]
 ROOT = Path(__file__).resolve().parents[3]
 
