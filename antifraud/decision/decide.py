@@ -207,7 +207,7 @@ class Decider:
         grounds: list[tuple[int, int, Reason]] = []
         for position, hit in enumerate(hits):
             if hit.verdict == "protect":
-                reason = Reason(f"rule:{hit.rule}", "allow", hit.text(language))
+                reason = Reason(hit.by, "allow", hit.text(language))
                 return self._decision(
                     item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate, protected=True
                 )
@@ -221,7 +221,7 @@ class Decider:
                     label, target = hit.label or label, hit.target or target
                 carried = max(carried, verdict)
             stage = Stage.ENFORCE if enforced else hit.stage
-            reason = Reason(f"rule:{hit.rule}", hit.verdict, hit.text(language), stage.value)
+            reason = Reason(hit.by, hit.verdict, hit.text(language), stage.value)
             grounds.append((-verdict - (10 if enforced else 0), position, reason))
         if by_score is not Verdict.ALLOW and score is not None:
             enforced = model_stage is Stage.ENFORCE

@@ -245,9 +245,12 @@ class Alerts:
         answer: Any = await self._redis.xautoclaim(
             self._keys.decisions, GROUP, self._consumer, min_idle_time=_CLAIM_IDLE_MS, count=_BATCH
         )
-        if not answer[1]:
+        # Redis 7 forgets entries that were trimmed meanwhile and says which they were, whoever had been given them.
+        trimmed = answer[2] if len(answer) > 2 else ()
+        entries = [entry for entry in answer[1] if entry[0] is not None] + [(entry, {}) for entry in trimmed]
+        if not entries:
             self._claim_at = now + _CLAIM_EVERY_S
-        return [entry for entry in answer[1] if entry[0] is not None]
+        return entries
 
     async def _publish(self, client: aiomqtt.Client, entries: Sequence[Entry]) -> None:
         """Publish one batch and acknowledge what was confirmed; the first failure is raised after that."""
