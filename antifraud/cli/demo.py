@@ -211,7 +211,7 @@ class _Run:
         while True:
             check_cancelled()
             last = await self._redis.xrevrange(keys.calls, count=1)
-            position = await self._redis.hget(keys.position, "id")  # type: ignore[misc]
+            position = await self._redis.hget(keys.position, "id")
             if not last or position == last[0][0]:
                 return item
             await asyncio.sleep(0.1)

@@ -171,9 +171,9 @@ async def _redis(settings: Any) -> list[Finding]:
                 )
             )
         calls = await client.xlen(keys.calls)
-        position: Any = await client.hget(keys.position, "id")  # type: ignore[misc]
+        position: Any = await client.hget(keys.position, "id")
         lease = await client.get(keys.lease)
-        last = await client.xrevrange(keys.calls, count=1)
+        last: Any = await client.xrevrange(keys.calls, count=1)
         if lease is None:
             findings.append(
                 Finding(
@@ -193,7 +193,7 @@ async def _redis(settings: Any) -> list[Finding]:
             )
         quarantined = await client.xlen(keys.quarantine)
         findings.append(Finding("streams", "ok", f"calls {calls:,}, quarantine {quarantined:,}"))
-        counters: Any = await client.hgetall(keys.counters)  # type: ignore[misc]
+        counters: Any = await client.hgetall(keys.counters)
         if counters:
             lines = [f"{_text(name)} {int(number):,}" for name, number in sorted(counters.items())]
             findings.append(Finding("counters", "ok", "\n".join(lines)))

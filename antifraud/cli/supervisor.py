@@ -74,7 +74,7 @@ class Supervisor:
         try:
             line = await asyncio.wait_for(process.stdout.readline(), _START_S)
         except TimeoutError:
-            line = b""
+            line = b"silence"
         if not line.startswith(b"ready "):
             await _stop(process)
             raise QueueError(f"{part.name} did not start", hint=_last_words(part))
@@ -88,7 +88,7 @@ class Supervisor:
             while await process.stdout.read(65_536):
                 pass
             code = await process.wait()
-            if self._stopping or not self._restart:
+            if not self._restart:
                 return
             _LOG.error("%s ended with code %s; starting it again in %.1f s", part.name, code, pause)
             await asyncio.sleep(pause)

@@ -130,7 +130,7 @@ class Engine:
 
     async def _read_clock(self) -> None:
         before = time.time()
-        seconds, micros = cast("tuple[int, int]", await self._log.time())
+        seconds, micros = await self._log.time()
         self._skew = seconds + micros / 1e6 - (before + time.time()) / 2
 
     async def _take_lease(self, stop: asyncio.Event) -> None:
@@ -172,7 +172,7 @@ class Engine:
 
     async def _recover(self) -> None:
         """Snapshot, then the log up to the committed position folded again, then the state of the kill switch."""
-        committed = await self._log.hget(self._keys.position, "id")  # type: ignore[misc]
+        committed = await self._log.hget(self._keys.position, "id")
         position = committed.decode() if isinstance(committed, bytes) else "0-0"
         restored = self._snapshots.load(self._decider.bundle.windows, self._options.retention_s)
         start = "0-0"

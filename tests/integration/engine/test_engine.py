@@ -132,16 +132,19 @@ def test_kill_9_loses_nothing_and_changes_no_decision(
     shift = time.time() - traffic[-1].ts
     events = [encode_event(msgspec.structs.replace(event, ts=event.ts + shift)) for event in traffic]
     setups = sum(event.kind is EventKind.SETUP for event in traffic)
-    environment = {"ANTIFRAUD_ENGINE_SNAPSHOT_EVERY_S": "0.3", "ANTIFRAUD_ENGINE_MAX_BATCH": "64"}
+    environment = {"ANTIFRAUD_ENGINE_SNAPSHOT_EVERY_S": "1", "ANTIFRAUD_ENGINE_MAX_BATCH": "64"}
     quarter = len(events) // 4
     for part in range(4):
         engine = start_engine(environment=environment)
-        with redis_client.pipeline(transaction=False) as pipe:
-            for event in events[part * quarter : (part + 1) * quarter if part < 3 else None]:
-                pipe.xadd(KEYS.calls, event)
-            pipe.execute()
+        mine = events[part * quarter : (part + 1) * quarter if part < 3 else None]
+        for half in (mine[: quarter // 2], mine[quarter // 2 :]):
+            with redis_client.pipeline(transaction=False) as pipe:
+                for event in half:
+                    pipe.xadd(KEYS.calls, event)
+                pipe.execute()
+            if half[0] is mine[0]:
+                time.sleep(1.2)  # a snapshot falls between the halves
         if part < 3:
-            time.sleep(0.15)
             engine.kill()
     wait_until(lambda: redis_client.hget(KEYS.position, "id") == redis_client.xrevrange(KEYS.calls, count=1)[0][0])
     crashed = {one["id"]: one for one in decisions(redis_client)}

@@ -1,0 +1,295 @@
+"""``antifraud rules``: lint, test, explain and schema. Light on purpose: nothing here loads the windows or a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from antifraud.domain import BundleError, Problem, UsageError
+from antifraud.rulekit import (
+    Explanation,
+    Field,
+    RuleProblem,
+    RuleSet,
+    Term,
+    TestResult,
+    load_fields,
+    load_rules,
+    read_call,
+    read_window_names,
+    run_rule_tests,
+    unproven_terms,
+)
+
+_HELD: Final = {True: "holds", False: "fails", None: "unknown"}
+_COLOURS: Final = {True: "green", False: "red", None: "yellow"}
+_MOST_BYTES: Final = 256 * 1024
+
+
+@click.group()
+def rules() -> None:
+    """Check, test and explain rules."""
+
+
+@rules.command()
+@click.argument("directory", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+@click.pass_context
+def lint(context: click.Context, directory: str | None, as_json: bool) -> None:
+    """Check every rule and list of DIRECTORY (by default the rules in force).
+
+    Exit code 0: nothing found; 1: something is wrong in a file; 2: the directory cannot be used.
+    """
+    folder = _folder(directory)
+    problems: Sequence[Problem] = ()
+    found: RuleSet | None = None
+    try:
+        found = _load(folder)
+    except BundleError as error:
+        problems = error.problems
+    if as_json:
+        _write_json(
+            {
+                "directory": str(folder),
+                "digest": found.digest if found is not None else None,
+                "rules": len(found.rules) if found is not None else None,
+                "lists": len(found.lists) if found is not None else None,
+                "problems": [_problem(problem) for problem in problems],
+            }
+        )
+    elif found is not None:
+        click.echo(f"{_summary(found)}: nothing wrong")
+    else:
+        for problem in problems:
+            click.echo(problem.render() + "\n")
+        click.echo(click.style(_count(len(problems), "problem"), fg="red"))
+    context.exit(1 if problems else 0)
+
+
+@rules.command()
+@click.argument("directory", required=False)
+@click.option("--rule", "chosen", multiple=True, metavar="RULE", help="Only this rule; may be given several times.")
+@click.option("--strict", is_flag=True, help="Fail also when a term of a condition is not proven by any test.")
+@click.option("--json", "as_json", is_flag=True, help="Write the results as JSON.")
+@click.pass_context
+def test(context: click.Context, directory: str | None, chosen: tuple[str, ...], strict: bool, as_json: bool) -> None:
+    """Run the tests that stand in the rule files of DIRECTORY (by default the rules in force).
+
+    Exit code 0: all passed; 1: a test failed; 2: the rules do not compile or cannot be read.
+    """
+    folder = _folder(directory)
+    found = _load(folder)
+    picked = [found.rule(name) for name in chosen] if chosen else list(found.rules)
+    results = [result for rule in picked for result in run_rule_tests(found, rule)]
+    unproven = [term for rule in picked if rule.tests for term in unproven_terms(found, rule)]
+    failed = [result for result in results if not result.passed]
+    if as_json:
+        _write_json(
+            {
+                "directory": str(folder),
+                "rules": len(picked),
+                "passed": len(results) - len(failed),
+                "failed": [_failure(result) for result in failed],
+                "unproven": [{"rule": term.rule, "term": term.term} for term in unproven],
+            }
+        )
+    else:
+        for result in failed:
+            _show_failure(result)
+        for term in unproven:
+            click.echo(f"{term.pack}/{term.rule}: no test shows that this term matters: {term.term}")
+        if unproven:
+            click.echo("    add a test that expects no_hit and in which only that term does not hold\n")
+        for rule in picked:
+            if not rule.tests:
+                click.echo(f"{rule.pack}/{rule.id}: has no tests ({rule.stage.value})")
+        words = f"{_count(len(results), 'test')} of {_count(len(picked), 'rule')}"
+        if failed:
+            click.echo(click.style(f"{words}: {len(failed)} failed", fg="red"))
+        else:
+            click.echo(f"{words}: all passed")
+    context.exit(1 if failed or (strict and unproven) else 0)
+
+
+@rules.command()
+@click.argument("rule")
+@click.option(
+    "--call",
+    required=True,
+    metavar="JSON",
+    help='What is known of the call, such as {"caller": "+77000000001", "roaming": false}; @FILE reads it from a '
+    "file, - from standard input.",
+)
+@click.option("--rules", "directory", metavar="DIRECTORY", help="The rules; by default those in force.")
+@click.option("--language", default="en", show_default=True, help="The language of the reason: en, ru or kk.")
+@click.option("--json", "as_json", is_flag=True, help="Write the explanation as JSON.")
+def explain(rule: str, call: str, directory: str | None, language: str, as_json: bool) -> None:
+    """Say term by term what RULE makes of a call. What is not given is missing."""
+    found = _load(_folder(directory))
+    chosen = found.rule(rule)
+    row = found.row(read_call(_call_text(call), found))
+    explanation = found.explain(rule, row)
+    reason = chosen.reason.fill(language, found.reason_values(chosen, row)) if explanation.hit else ""
+    if as_json:
+        _write_json({**_explanation(explanation), "reason": reason})
+        return
+    outcome = f"hit: {explanation.verdict}" if explanation.hit else "no hit"
+    click.echo(f"{chosen.pack}/{chosen.id} ({explanation.stage}): {click.style(outcome, bold=True)}")
+    _show_terms(explanation.terms, "  ")
+    for note in explanation.exceptions:
+        state = "has ended" if note.ended else "spares the call" if note.held else "does not apply"
+        click.echo(f"  unless {note.name}: {state}")
+        _show_terms(note.terms, "    ")
+    if reason:
+        click.echo(f"  reason: {reason}")
+
+
+@rules.command()
+@click.argument("directory", required=False)
+def schema(directory: str | None) -> None:
+    """Write the JSON Schemas that editors check rules with into DIRECTORY/schema/, after fields or windows changed."""
+    from antifraud.rulekit.schema import list_schema, rule_schema
+
+    folder = _folder(directory)
+    fields, windows = _vocabulary(folder)
+    try:
+        (folder / "schema").mkdir(exist_ok=True)
+        for name, content in (("rule", rule_schema(fields, windows)), ("list", list_schema())):
+            path = folder / "schema" / f"{name}.schema.json"
+            path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            click.echo(f"{path} written")
+    except OSError as error:
+        raise UsageError(f"{folder / 'schema'} cannot be written: {error.strerror or error}") from None
+
+
+# Loading
+
+
+def _folder(chosen: str | None) -> Path:
+    from antifraud.settings.directories import data_dir
+
+    folder = data_dir("rules", chosen)
+    # Shorter names in messages where the rules lie below the working directory.
+    return folder.relative_to(Path.cwd()) if folder.is_absolute() and folder.is_relative_to(Path.cwd()) else folder
+
+
+def _vocabulary(folder: Path) -> tuple[dict[str, Field], tuple[str, ...]]:
+    """Fields and window names of ``folder``; those that came along where it has none of its own."""
+    from antifraud.settings.directories import data_dir
+
+    places = [folder / name for name in ("fields.yaml", "windows.yaml")]
+    fields, windows = (place if place.is_file() else data_dir("rules", env={}) / place.name for place in places)
+    return load_fields(fields), read_window_names(windows)
+
+
+def _load(folder: Path) -> RuleSet:
+    fields, windows = _vocabulary(folder)
+    return load_rules(folder, fields=fields, windows=windows, order=(*fields, *windows, "score"))
+
+
+def _call_text(given: str) -> str:
+    try:
+        if given == "-":
+            return sys.stdin.read(_MOST_BYTES)
+        if given.startswith("@"):
+            with Path(given[1:]).open(encoding="utf-8") as file:
+                return file.read(_MOST_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the call cannot be read from {given}: {error}") from None
+    return given[:_MOST_BYTES]
+
+
+# Showing
+
+
+def _write_json(content: object) -> None:
+    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _summary(found: RuleSet) -> str:
+    packs = len({rule.pack for rule in found.rules})
+    return f"{_count(len(found.rules), 'rule')} in {_count(packs, 'pack')}, {_count(len(found.lists), 'list')}"
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    where = problem.where
+    return {
+        "code": problem.code if isinstance(problem, RuleProblem) else "",
+        "file": where.file if where is not None else "",
+        "line": where.line if where is not None else 0,
+        "column": where.column if where is not None else 0,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def _terms(terms: Iterable[Term]) -> list[dict[str, Any]]:
+    return [{"term": term.text, "held": term.held, "depth": term.depth, "values": dict(term.values)} for term in terms]
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "rule": explanation.rule,
+        "stage": explanation.stage,
+        "verdict": explanation.verdict,
+        "hit": explanation.hit,
+        "terms": _terms(explanation.terms),
+        "unless": [
+            {"name": note.name, "held": note.held, "ended": note.ended, "terms": _terms(note.terms)}
+            for note in explanation.exceptions
+        ],
+    }
+
+
+def _failure(result: TestResult) -> dict[str, Any]:
+    where = result.test.where
+    return {
+        "rule": result.rule,
+        "test": result.test.name,
+        "file": where.file,
+        "line": where.line,
+        "expected": "hit" if result.test.expect_hit else "no_hit",
+        "got": "hit" if result.hit else "no_hit",
+        "explanation": _explanation(result.explanation),
+    }
+
+
+def _show_failure(result: TestResult) -> None:
+    got = "hit" if result.hit else "did not hit"
+    wanted = "a hit" if result.test.expect_hit else "no hit"
+    head = f"{result.test.where}: {result.pack}/{result.rule}"
+    click.echo(f"{head}: {click.style('failed', fg='red')}: {result.test.name}")
+    click.echo(f"  expected {wanted}, but the rule {got}")
+    _show_terms(result.explanation.terms, "    ")
+    for note in result.explanation.exceptions:
+        if note.held and not note.ended:
+            click.echo(f"    spared by the exception {note.name}")
+    click.echo()
+
+
+def _show_terms(terms: Sequence[Term], indent: str) -> None:
+    width = max((len(term.text) + 2 * term.depth for term in terms), default=0)
+    for term in terms:
+        held = click.style(f"{_HELD[term.held]:<8}", fg=_COLOURS[term.held])
+        values = ", ".join(f"{name} = {_shown(value)}" for name, value in term.values)
+        line = f"{indent}{held} {'  ' * term.depth}{term.text}"
+        click.echo(f"{line}{' ' * (width - len(term.text) - 2 * term.depth)}   {values}".rstrip())
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return json.dumps(value, ensure_ascii=False)
