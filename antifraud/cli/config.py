@@ -228,13 +228,15 @@ def _side(value: Value | None) -> str:
 
 def _shown(value: Any) -> str:
     if value is None:
-        return "–"
+        return "null"
     if value == "":
         return '""'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return ", ".join(" ".join(str(part) for part in item.values()) for item in value)
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -101,7 +101,7 @@ class Tally:
 @click.option("--rate", type=click.FloatRange(1, 1000), default=60.0, show_default=True, help="Calls a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which country is simulated.")
 @click.option(
-    "--warm-up", type=click.FloatRange(0, 240), default=45.0, show_default=True, help="Minutes of past traffic."
+    "--warm-up", type=click.FloatRange(0, 240), default=12.0, show_default=True, help="Minutes of past traffic."
 )
 def demo(seconds: float | None, rate: float, seed: int, warm_up: float, **where: Any) -> None:
     """See calls being intercepted: simulated national traffic through a real SIP redirect server and the engine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -278,8 +279,9 @@ def _sources(wanted: _Wanted) -> Iterator[tuple[str, Iterable[SimulatedEvent]]]:
 
         scenario = load_scenario(find_scenario(wanted.scenario, data_dir("config", wanted.config_dir or None)))
         for index, seed in enumerate(wanted.seeds):
-            # A seed begins a day after the one before it ends, so that slices by time are slices by seed too.
-            start = DEFAULT_START + index * (wanted.days + 1) * _DAY
+            # Seeds follow each other with a pause, so that slices by time are slices by seed too. Each begins at
+            # another hour: an engine may be installed, and know nobody yet, at any time of the day.
+            start = DEFAULT_START + index * (math.ceil(wanted.days) + 2) * _DAY + index * 7 % 24 * 3600
             yield f"seed {seed}", simulate(scenario, seed, wanted.calls, start, days=wanted.days)
 
 

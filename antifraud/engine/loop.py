@@ -79,6 +79,7 @@ class Engine:
         self._skew = 0.0
         self._counts: Counter[str] = Counter()
         self._reload: asyncio.Task[Bundle] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._snapshot_due = 0.0
         self._lost = False
 
@@ -104,7 +105,9 @@ class Engine:
                 await self._recover()
                 ready(self._position)
                 await self._serve(stop)
+                await self._take_written(wait=True)
                 await self._snapshot()
+                await self._take_written(wait=True)
                 await self._flush_counts()
             finally:
                 keeper.cancel()
@@ -248,6 +251,7 @@ class Engine:
                 else:
                     await self._batch(entries, stop)
             self._take_reloaded()
+            await self._take_written()
             now = time.monotonic()
             if now >= flush_due:
                 flush_due = now + 1.0
@@ -410,15 +414,24 @@ class Engine:
             self._counts.update(counts)
 
     async def _snapshot(self) -> None:
+        """Copy the state and have a thread write the copy; what is still being written is not overtaken."""
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
+        if self._writing is None:
+            frozen = self._decider.fold.freeze(self._position)
+            self._writing = asyncio.get_running_loop().create_task(asyncio.to_thread(self._snapshots.write, frozen))
+
+    async def _take_written(self, *, wait: bool = False) -> None:
+        if self._writing is None or not (wait or self._writing.done()):
+            return
+        task, self._writing = self._writing, None
         try:
-            self._snapshots.save(self._decider.fold, self._position)
+            await task
         except OSError as error:
             self._counts["snapshot_errors"] += 1
             _LOG.error("no snapshot could be written: %s", error)
-            return
-        self._counts["snapshots"] += 1
-        await self._trim(quiet=False)
+        else:
+            self._counts["snapshots"] += 1
+            await self._trim(quiet=False)
 
     async def _trim(self, *, quiet: bool) -> None:
         """Cut both streams by age, never past what a restart has to read again."""

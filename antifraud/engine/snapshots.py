@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from antifraud.features import Fold, SnapshotError, WindowSet
+from antifraud.features import Fold, Frozen, SnapshotError, WindowSet
 
 _LOG = logging.getLogger("antifraud.engine")
 _KEPT: Final = 2
@@ -29,10 +29,10 @@ class SnapshotStore:
         files = self._files()
         return "{}-{}".format(*_position(files[0].name)) if files else None
 
-    def save(self, fold: Fold, position: str) -> None:
-        """Write the state at ``position``; the one before is kept, older ones go. Raises OSError."""
+    def write(self, frozen: Frozen) -> None:
+        """Write a state; the one before is kept, older ones go. Any thread, one at a time. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        fold.save(self._directory / f"{self._shard}.{position}.snapshot", position)
+        frozen.write(self._directory / f"{self._shard}.{frozen.header.position}.snapshot")
         for old in self._files()[:-_KEPT]:
             old.unlink(missing_ok=True)
 

@@ -1,0 +1,36 @@
+"""Windows over the past of callers, callees and their pairs: declared once, folded exactly, bounded in memory.
+
+``load_windows`` reads the declarations; ``Fold`` is the state. docs/reference/windows.md is the contract of both.
+Reading declarations needs neither numpy nor numba: the parts that do are imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from antifraud.features.errors import SnapshotError
+from antifraud.features.windows import KINDS, WindowSet, WindowSpec, load_windows
+
+if TYPE_CHECKING:
+    from antifraud.features.fold import Fold, Folded, Frozen, Limits, warm_up
+
+__all__ = [
+    "KINDS",
+    "Fold",
+    "Folded",
+    "Frozen",
+    "Limits",
+    "SnapshotError",
+    "WindowSet",
+    "WindowSpec",
+    "load_windows",
+    "warm_up",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Fold", "Folded", "Frozen", "Limits", "warm_up"):
+        from antifraud.features import fold  # numpy and numba cost a second, and linting needs neither
+
+        return getattr(fold, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,121 @@
+"""YAML with positions: nodes that know their line and column, and the problems that are shown with a caret.
+
+Only composing, no constructing: values stay the text that the person wrote, so ``on`` is not turned into True and
+``1m`` is nothing but two characters.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from antifraud.domain import BundleError, Location, Problem
+
+_MOST_BYTES = 1_000_000
+
+
+class Declarations:
+    """One YAML file: its root node, and every problem found in it so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = str(path)
+        self.problems: list[Problem] = []
+        try:
+            with path.open("rb") as stream:
+                raw = stream.read(_MOST_BYTES + 1)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+        if len(raw) > _MOST_BYTES:
+            raise BundleError(f"{path}: is larger than {_MOST_BYTES} bytes; split it or check what it is")
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            raise self._single(Problem("is not UTF-8 text", Location(self.file, line))) from error
+        self.lines = text.splitlines()
+        try:
+            self.root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = Location(self.file, mark.line + 1, mark.column + 1) if mark is not None else Location(self.file)
+            message = " ".join(part for part in (error.context, error.problem) if part) or "is not YAML"
+            shown = self._line(where.line)
+            raise self._single(Problem(f"YAML: {message}", where, error.note or "", shown)) from error
+        except (yaml.YAMLError, RecursionError) as error:
+            raise self._single(Problem(f"YAML: {str(error).splitlines()[0]}", Location(self.file))) from error
+
+    @staticmethod
+    def _single(problem: Problem) -> BundleError:
+        return BundleError(problem.render(), problems=[problem])
+
+    def _line(self, number: int) -> str:
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+    def at(self, node: yaml.Node) -> Location:
+        """Where the node's own text begins: inside the quotes, on the first line of a block."""
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        if isinstance(node, yaml.ScalarNode):
+            if node.style in ("'", '"'):
+                column += 1
+            elif node.style in ("|", ">"):
+                following = range(line + 1, len(self.lines) + 1)
+                line = next((number for number in following if self._line(number).strip()), line)
+                column = len(self._line(line)) - len(self._line(line).lstrip()) + 1
+        return Location(self.file, line, column)
+
+    def report(self, node: yaml.Node, message: str, hint: str = "") -> None:
+        """Note one problem at ``node``; everything found in one pass is shown together."""
+        where = self.at(node)
+        width = len(node.value.splitlines()[0]) if isinstance(node, yaml.ScalarNode) and node.value.strip() else 1
+        self.problems.append(Problem(message, where, hint, self._line(where.line), width))
+
+    def finish(self) -> None:
+        """Raise what was found, if anything, in the order of the file."""
+        if self.problems:
+            self.problems.sort(key=lambda p: (p.where.line, p.where.column) if p.where is not None else (0, 0))
+            raise BundleError.of(self.problems)
+
+    def mapping(self, node: yaml.Node | None, what: str) -> dict[str, tuple[yaml.ScalarNode, yaml.Node]]:
+        """The entries of a mapping node as name → (name node, value node); a name used twice is a problem."""
+        if not isinstance(node, yaml.MappingNode):
+            if node is None:
+                self.problems.append(Problem(f"{what} is empty", Location(self.file)))
+            else:
+                self.report(node, f"{what} must be a mapping of names to values")
+            return {}
+        found: dict[str, tuple[yaml.ScalarNode, yaml.Node]] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.report(key, f"a name in {what} must be plain text")
+            elif key.value in found:
+                first = found[key.value][0].start_mark.line + 1
+                self.report(key, f"{key.value!r} stands twice in {what}", f"the first one is on line {first}")
+            else:
+                found[key.value] = (key, value)
+        return found
+
+    def text(self, node: yaml.Node, what: str) -> str:
+        """The text of a scalar, stripped; empty with a problem noted where it is none or empty."""
+        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+            self.report(node, f"{what} must be text")
+            return ""
+        return str(node.value).strip()
+
+    def choice(self, node: yaml.Node, what: str, allowed: Iterable[str]) -> str:
+        """A text that is one of ``allowed``; empty with a problem and a suggestion where it is not."""
+        value = self.text(node, what)
+        names = list(allowed)
+        if value and value not in names:
+            self.report(node, f"{what} {value!r} is unknown", suggest(value, names))
+            return ""
+        return value
+
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """What the person may have meant; every possible name when nothing is near."""
+    known = list(names)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

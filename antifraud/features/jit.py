@@ -1,0 +1,29 @@
+"""numba's compiler behind a typed decorator, and its disk cache where there is a place for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """``function`` as machine code, compiled at its first call and kept on disk.
+
+    The cache lies beside the source or, where that cannot be written, in the user's cache directory
+    (``NUMBA_CACHE_DIR`` moves it). Where neither can be written the code is compiled anew in every process.
+    """
+    try:
+        made: F = njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # numba's way to say that it found no directory for a cache
+        made = njit(nogil=True, error_model="numpy")(function)
+    return made
+
+
+def part(function: F) -> F:
+    """``function`` as machine code inside the compiled functions that call it; nothing of its own on disk."""
+    made: F = njit(nogil=True, error_model="numpy")(function)
+    return made

@@ -1,0 +1,155 @@
+"""The file of a snapshot: written whole or not at all, and refused when a single byte of it is wrong.
+
+Layout, little-endian: magic, version (4 bytes), length of the header (4), BLAKE2b-128 of the header, the header as
+JSON, the arrays one after the other as the header lists them, BLAKE2b-128 of all arrays. The header names the
+windows' digest and the position in the log. The file contains phone numbers: only its owner may read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self
+
+import msgspec
+import numpy.typing as npt
+
+from antifraud.features.errors import SnapshotError
+
+MAGIC: Final = b"AFWINDOW"
+VERSION: Final = 1
+_PREFIX: Final = struct.Struct("<8sII16s")
+_DIGEST_BYTES: Final = 16
+_MOST_HEADER: Final = 1 << 20
+_CHUNK: Final = 1 << 22
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a snapshot says of itself; ``arrays`` are (name, dtype, number of elements) in the order of the file."""
+
+    windows: str
+    position: str
+    limits: dict[str, int]
+    secret: str
+    arrays: list[tuple[str, str, int]]
+
+
+def write(path: Path, header: Header, arrays: Sequence[npt.NDArray[Any]]) -> None:
+    """Write a snapshot beside ``path``, force it to disk, and put it in place in one step."""
+    raw = msgspec.json.encode(header)
+    part = path.with_name(path.name + ".part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as stream:  # noqa: PTH123  (a descriptor, for the mode it was opened with)
+            stream.write(_PREFIX.pack(MAGIC, VERSION, len(raw), _digest(raw)))
+            stream.write(raw)
+            body = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+            for array in arrays:
+                view = array.data.cast("B") if array.size else memoryview(b"")
+                for start in range(0, len(view), _CHUNK):
+                    piece = view[start : start + _CHUNK]
+                    body.update(piece)
+                    stream.write(piece)
+            stream.write(body.digest())
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+class Reader:
+    """Reads one snapshot: the header at once, then the arrays in their order, then ``finish`` for the checksum."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._stream: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise SnapshotError("missing", f"{path}: the snapshot cannot be read: {error.strerror}") from error
+        self._body = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._place = 0
+        try:
+            self.header = self._read_header()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def _damaged(self, what: str) -> SnapshotError:
+        return SnapshotError("damaged", f"{self.path}: the snapshot {what}")
+
+    def _exactly(self, count: int) -> bytes:
+        raw = self._stream.read(count)
+        if len(raw) != count:
+            raise self._damaged("ends early")
+        return raw
+
+    def _read_header(self) -> Header:
+        magic, version, length, digest = _PREFIX.unpack(self._exactly(_PREFIX.size))
+        if magic != MAGIC:
+            raise self._damaged("does not begin as one")
+        if version != VERSION:
+            raise SnapshotError(
+                "version", f"{self.path}: the snapshot has format {version}, this engine reads {VERSION}"
+            )
+        if length > _MOST_HEADER:
+            raise self._damaged("has a header of absurd length")
+        raw = self._exactly(length)
+        if _digest(raw) != digest:
+            raise self._damaged("has a damaged header")
+        try:
+            return msgspec.json.decode(raw, type=Header)
+        except msgspec.MsgspecError as error:
+            raise self._damaged(f"has a header that makes no sense: {error}") from error
+
+    def size(self, name: str) -> int:
+        """How many elements the next array has, which must be ``name``."""
+        if self._place >= len(self.header.arrays) or self.header.arrays[self._place][0] != name:
+            raise self._damaged(f"lacks {name!r}")
+        return self.header.arrays[self._place][2]
+
+    def read(self, name: str, into: npt.NDArray[Any]) -> None:
+        """Read the next array, which must be ``name`` and fit ``into`` exactly."""
+        if self.size(name) != into.size or self.header.arrays[self._place][1] != into.dtype.str:
+            raise self._damaged(f"has {name!r} in another shape")
+        self._place += 1
+        if not into.size:
+            return
+        view = into.data.cast("B")
+        for start in range(0, len(view), _CHUNK):
+            piece = view[start : start + _CHUNK]
+            read = self._stream.readinto(piece)  # type: ignore[attr-defined]
+            if read != len(piece):
+                raise self._damaged("ends early")
+            self._body.update(piece)
+
+    def finish(self) -> None:
+        """Compare the checksum; SnapshotError when a byte of the arrays is not what was written."""
+        if self._exactly(_DIGEST_BYTES) != self._body.digest():
+            raise self._damaged("does not have its checksum")
+        if self._stream.read(1):
+            raise self._damaged("goes on after its end")
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest()

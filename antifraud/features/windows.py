@@ -1,0 +1,370 @@
+"""What a window is and how it is declared: rules/windows.yaml → ``WindowSet``. No state and no arithmetic here.
+
+docs/reference/windows.md describes every key for people who write declarations, and what the values mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import yaml
+
+from antifraud.domain import BundleError, EventKind, Location, Problem
+from antifraud.features.declarations import Declarations, suggest
+
+Predicate = Callable[[Sequence[object]], bool]
+CompileWhere = Callable[[str, Location], Predicate]
+
+#: What each kind is in one line; the keys are the words of ``kind:``.
+KINDS: Final[Mapping[str, str]] = {
+    "count": "how many events",
+    "distinct": "how many different values of a field",
+    "share": "which part of the events satisfies the condition, 0-1",
+    "sequential": "how many calls go to a number next to the one called before",
+    "sum": "the sum of a numeric field",
+    "mean": "the mean of a numeric field",
+    "age": "seconds since the key was first seen",
+    "idle": "seconds since the key was last seen",
+}
+
+#: Fields that a window may be kept by, or count the different values of.
+KEY_FIELDS: Final = (
+    "caller",
+    "callee",
+    "caller_prefix",
+    "callee_prefix",
+    "source",
+    "switch",
+    "trunk",
+    "src_ip",
+    "user_agent",
+    "fingerprint",
+    "imsi",
+    "imei",
+    "cell",
+    "reporter",
+)
+
+#: Numeric fields that can be summed → the event kind that carries them.
+NUMBER_FIELDS: Final[Mapping[str, str]] = {
+    "ring_s": "release",
+    "talk_s": "release",
+    "cause": "release",
+    "weight": "report",
+}
+
+LANGUAGES: Final = ("en", "ru", "kk")
+SHORTEST_S: Final = 1
+LONGEST_S: Final = 30 * 86_400
+DEFAULT_BUCKETS: Final = 12
+MOST_BUCKETS: Final = 240
+MOST_CONDITIONS: Final = 56
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_EVENTS: Final = tuple(kind.value for kind in EventKind)
+_KEYS: Final = (
+    "kind",
+    "by",
+    "over",
+    "on",
+    "of",
+    "where",
+    "among",
+    "new",
+    "new_within",
+    "step",
+    "cut",
+    "buckets",
+    "doc",
+)
+_TIMELESS: Final = ("age", "idle")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+
+
+class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One declared window; ``over_s`` and ``buckets`` are 0 for age and idle, which look back without end."""
+
+    name: str
+    kind: str
+    by: tuple[str, ...]
+    on: str = "setup"
+    over_s: int = 0
+    buckets: int = 0
+    of: str = ""
+    where: str = ""
+    among: str = ""
+    new: str = ""
+    new_within_s: int = 0
+    step: int = 0
+    cut: int = 0
+    doc: Mapping[str, str] = {}
+
+    @property
+    def bucket_s(self) -> int:
+        """The width of one bucket in whole seconds; 0 where there are none."""
+        return self.over_s // self.buckets if self.buckets else 0
+
+
+class WindowSet(msgspec.Struct, frozen=True):
+    """All windows of one bundle in the order of the file.
+
+    ``digest`` follows from everything that can change a value, not from ``doc``. ``predicates`` maps the text of
+    each condition to the compiled form.
+    """
+
+    names: tuple[str, ...]
+    specs: tuple[WindowSpec, ...]
+    digest: str
+    predicates: Mapping[str, Predicate] = {}
+
+    @property
+    def row_kinds(self) -> frozenset[EventKind]:
+        """The kinds of event for which some condition wants a row; rows of the others are never looked at."""
+        return frozenset(EventKind(spec.on) for spec in self.specs if spec.where or spec.among)
+
+
+def load_windows(path: str | Path, compile_where: CompileWhere) -> WindowSet:
+    """Read and check the declarations in ``path``.
+
+    ``compile_where(text, where)`` turns a condition into a predicate over a row. Raises BundleError that carries
+    every problem found, each with file, line, column and a suggestion.
+    """
+    source = Declarations(Path(path))
+    top = source.mapping(source.root, "the file")
+    for name, (key, _) in top.items():
+        if name not in ("version", "windows"):
+            source.report(key, f"unknown key {name!r}", suggest(name, ("version", "windows")))
+    if "version" in top and source.text(top["version"][1], "version") not in ("", "1"):
+        source.report(top["version"][1], "this version of the file is not known", "this engine reads version 1")
+    predicates: dict[str, Predicate] = {}
+    specs: list[WindowSpec] = []
+    if "windows" in top:
+        for name, (key, node) in source.mapping(top["windows"][1], "windows").items():
+            if not _NAME.fullmatch(name):
+                source.report(
+                    key,
+                    f"the name {name!r} cannot be used in a condition",
+                    "small Latin letters, digits and _ only, a letter first, at most 64",
+                )
+            spec = _Reader(source, name, key, node, compile_where, predicates).read()
+            if spec is not None:
+                specs.append(spec)
+    elif top:
+        source.report(next(iter(top.values()))[0], "the file declares no windows", "add the key 'windows'")
+    for event in _EVENTS:
+        texts = {text for spec in specs if spec.on == event for text in (spec.where, spec.among) if text}
+        if len(texts) > MOST_CONDITIONS:
+            where = Location(source.file)
+            message = f"{len(texts)} different conditions on {event}, at most {MOST_CONDITIONS} are possible"
+            source.problems.append(Problem(message, where, "let windows share conditions: equal text is stored once"))
+    source.finish()
+    return WindowSet(tuple(spec.name for spec in specs), tuple(specs), _digest(specs), predicates)
+
+
+def _digest(specs: Sequence[WindowSpec]) -> str:
+    content = [msgspec.structs.replace(spec, doc={}) for spec in specs]
+    return hashlib.blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=16).hexdigest()
+
+
+class _Reader:
+    """Reads one declaration; problems go to ``source``."""
+
+    def __init__(
+        self,
+        source: Declarations,
+        name: str,
+        key: yaml.ScalarNode,
+        node: yaml.Node,
+        compile_where: CompileWhere,
+        predicates: dict[str, Predicate],
+    ) -> None:
+        self.source = source
+        self.name = name
+        self.key = key
+        self.compile_where = compile_where
+        self.predicates = predicates
+        self.entries = source.mapping(node, f"window {name!r}")
+        self.before = len(source.problems)
+
+    def read(self) -> WindowSpec | None:
+        """The window, or None where its declaration has problems."""
+        if not self.entries:
+            return None
+        for name, (key, _) in self.entries.items():
+            if name not in _KEYS:
+                self.source.report(key, f"unknown key {name!r} in window {self.name!r}", suggest(name, _KEYS))
+        kind = self._choice("kind", KINDS, "")
+        on = self._choice("on", _EVENTS, "setup")
+        by = self._by()
+        if kind and by:
+            self._check_needs(kind)
+        over_s, buckets = self._over(kind)
+        spec = WindowSpec(
+            name=self.name,
+            kind=kind,
+            by=by,
+            on=on,
+            over_s=over_s,
+            buckets=buckets,
+            of=self._of(kind, on),
+            where=self._where("where"),
+            among=self._where("among"),
+            new=self._choice("new", ("caller", "callee"), "") if "new" in self.entries else "",
+            new_within_s=self._duration("new_within", LONGEST_S) if "new_within" in self.entries else 0,
+            step=self._number("step", 1, 1000, 2) if kind == "sequential" else 0,
+            cut=self._number("cut", 1, 9, 4) if self._uses_prefix(by) else 0,
+            doc=self._doc(),
+        )
+        return spec if len(self.source.problems) == self.before else None
+
+    def _needed(self, name: str, hint: str) -> None:
+        self.source.report(self.key, f"window {self.name!r} needs {name!r}", hint)
+
+    def _check_needs(self, kind: str) -> None:
+        if kind == "share" and "where" not in self.entries:
+            self._needed("where", "a share is the part of the events for which the condition holds")
+        only_for = {
+            "among": ("share",),
+            "step": ("sequential",),
+            "of": ("distinct", "sum", "mean"),
+        }
+        for name, kinds in only_for.items():
+            if name in self.entries and kind not in kinds:
+                self.source.report(
+                    self.entries[name][0], f"{name!r} means nothing for {kind}", f"it belongs to {', '.join(kinds)}"
+                )
+        if "new_within" in self.entries and "new" not in self.entries:
+            self.source.report(self.entries["new_within"][0], "'new_within' needs 'new'", "add 'new: caller'")
+        if "new" in self.entries and kind in ("age", "idle"):
+            self.source.report(self.entries["new"][0], f"'new' means nothing for {kind}", "remove it")
+
+    def _choice(self, name: str, allowed: Sequence[str] | Mapping[str, str], default: str) -> str:
+        if name not in self.entries:
+            if not default:
+                self._needed(name, f"one of: {', '.join(allowed)}")
+            return default
+        return self.source.choice(self.entries[name][1], name, allowed)
+
+    def _by(self) -> tuple[str, ...]:
+        if "by" not in self.entries:
+            self._needed("by", f"whose past is meant, one of: {', '.join(KEY_FIELDS)}")
+            return ()
+        node = self.entries["by"][1]
+        nodes: list[yaml.Node] = list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
+        fields = tuple(self.source.choice(item, "field", KEY_FIELDS) for item in nodes)
+        if len(fields) > 3 or not fields:
+            self.source.report(node, f"'by' takes one to three fields, not {len(fields)}")
+        if len(set(fields)) < len(fields) and all(fields):
+            self.source.report(node, "'by' names a field twice")
+        return fields
+
+    def _uses_prefix(self, by: tuple[str, ...]) -> bool:
+        of = self.entries["of"][1].value if "of" in self.entries else ""
+        used = any(str(field).endswith("_prefix") for field in (*by, of))
+        if not used and "cut" in self.entries:
+            self.source.report(
+                self.entries["cut"][0], "'cut' is for prefixes only", "use caller_prefix or callee_prefix"
+            )
+        return used
+
+    def _of(self, kind: str, on: str) -> str:
+        if kind in ("sum", "mean"):
+            field = self._choice("of", NUMBER_FIELDS, "")
+            if field and on and NUMBER_FIELDS[field] != on:
+                known = NUMBER_FIELDS[field]
+                self.source.report(
+                    self.entries["of"][1], f"{field} is not known at {on}", f"it is known at {known}: 'on: {known}'"
+                )
+            return field
+        if kind == "distinct":
+            field = self._choice("of", KEY_FIELDS, "")
+            if field and field in self._by_text():
+                self.source.report(self.entries["of"][1], f"a {field} has one {field}", "count another field")
+            return field
+        return ""
+
+    def _by_text(self) -> tuple[str, ...]:
+        node = self.entries["by"][1] if "by" in self.entries else None
+        if isinstance(node, yaml.SequenceNode):
+            return tuple(str(item.value) for item in node.value)
+        return (str(node.value),) if node is not None else ()
+
+    def _duration(self, name: str, longest: int) -> int:
+        node = self.entries[name][1]
+        text = self.source.text(node, name)
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            if text:
+                self.source.report(node, f"{name} {text!r} is no length of time", "a number and s, m, h or d: 10m")
+            return 0
+        seconds = int(match[1]) * _UNITS[match[2]]
+        if not SHORTEST_S <= seconds <= longest:
+            self.source.report(node, f"{name} {text!r} is out of range", "from 1s to 30d")
+            return 0
+        return seconds
+
+    def _over(self, kind: str) -> tuple[int, int]:
+        if kind in _TIMELESS or not kind:
+            for name in ("over", "buckets"):
+                if name in self.entries and kind:
+                    self.source.report(
+                        self.entries[name][0], f"{name!r} means nothing for {kind}", "it looks back without end"
+                    )
+            return 0, 0
+        if "over" not in self.entries:
+            self._needed("over", "how far it looks back: 1m, 10m, 1h, 30d")
+            return 0, 0
+        over = self._duration("over", LONGEST_S)
+        if not over:
+            return 0, 0
+        if "buckets" not in self.entries:
+            return over, next(n for n in range(min(DEFAULT_BUCKETS, over), 0, -1) if over % n == 0)
+        buckets = self._number("buckets", 1, MOST_BUCKETS, 0)
+        if buckets and over % buckets:
+            near = min((n for n in range(1, MOST_BUCKETS + 1) if over % n == 0), key=lambda n: abs(n - buckets))
+            self.source.report(
+                self.entries["buckets"][1], f"{buckets} buckets of {over} s are no whole seconds", f"{near} would do"
+            )
+        return over, buckets
+
+    def _number(self, name: str, least: int, most: int, default: int) -> int:
+        if name not in self.entries:
+            return default
+        node = self.entries[name][1]
+        text = self.source.text(node, name)
+        if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+            if text:
+                self.source.report(node, f"{name} {text!r} is out of range", f"a whole number from {least} to {most}")
+            return default
+        return int(text)
+
+    def _where(self, name: str) -> str:
+        if name not in self.entries:
+            return ""
+        node = self.entries[name][1]
+        text = self.source.text(node, name)
+        if text and text not in self.predicates:
+            try:
+                self.predicates[text] = self.compile_where(text, self.source.at(node))
+            except BundleError as error:
+                self.source.problems.extend(error.problems)
+        return text
+
+    def _doc(self) -> dict[str, str]:
+        if "doc" not in self.entries:
+            self._needed("doc", f"say what it means to an analyst, in {', '.join(LANGUAGES)}")
+            return {}
+        key, node = self.entries["doc"]
+        texts = self.source.mapping(node, "doc")
+        for language, (word, _) in texts.items():
+            if language not in LANGUAGES:
+                self.source.report(word, f"unknown language {language!r}", suggest(language, LANGUAGES))
+        missing = [language for language in LANGUAGES if language not in texts]
+        if missing and isinstance(node, yaml.MappingNode):
+            self.source.report(key, f"doc lacks {', '.join(missing)}")
+        return {name: self.source.text(value, f"doc.{name}") for name, (_, value) in texts.items()}

@@ -1,0 +1,43 @@
+"""Rules: the format that analysts write, its checker, its compiler, and what a rule says about a call.
+
+No I/O beyond reading rules/, no clock: the time of an expiry is the time of the call.
+"""
+
+from __future__ import annotations
+
+from antifraud.rulekit.explanation import ExceptionNote, Explanation, Term
+from antifraud.rulekit.fields import Field, load_fields
+from antifraud.rulekit.lists import ListFile
+from antifraud.rulekit.messages import Message, RuleProblem
+from antifraud.rulekit.rule import Rule, RuleException, RuleTest
+from antifraud.rulekit.rule_tests import TestResult, UnprovenTerm, run_rule_tests, run_tests, unproven_terms
+from antifraud.rulekit.ruleset import Hit, Params, RuleSet, compile_where, load_rules, read_call
+from antifraud.rulekit.texts import LocalText
+from antifraud.rulekit.window_names import read_window_names
+
+__all__ = [
+    "ExceptionNote",
+    "Explanation",
+    "Field",
+    "Hit",
+    "ListFile",
+    "LocalText",
+    "Message",
+    "Params",
+    "Rule",
+    "RuleException",
+    "RuleProblem",
+    "RuleSet",
+    "RuleTest",
+    "Term",
+    "TestResult",
+    "UnprovenTerm",
+    "compile_where",
+    "load_fields",
+    "load_rules",
+    "read_call",
+    "read_window_names",
+    "run_rule_tests",
+    "run_tests",
+    "unproven_terms",
+]

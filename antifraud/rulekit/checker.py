@@ -1,0 +1,653 @@
+"""From the text of a condition to its typed tree: a whitelist over Python's ``ast``, names resolved, types checked.
+
+Whatever is not expressly accepted here does not exist in the language. Nothing is evaluated. All problems of one
+condition are found in one pass where they do not follow from each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from antifraud.rulekit import lexer
+from antifraud.rulekit.documents import Excerpt
+from antifraud.rulekit.fields import Field
+from antifraud.rulekit.form import Value as ParamValue
+from antifraud.rulekit.messages import Message, did_you_mean, shorten
+from antifraud.rulekit.tree import (
+    BOOL,
+    NUMBER,
+    TEXT,
+    And,
+    Arithmetic,
+    Between,
+    Compare,
+    Condition,
+    Listed,
+    Literal,
+    Missing,
+    Negative,
+    Not,
+    OneOf,
+    OneOfParam,
+    Or,
+    Param,
+    Prefix,
+    Slot,
+    Truth,
+    Value,
+    atoms_of,
+)
+
+MAX_DEPTH: Final = 32
+MAX_LITERAL: Final = 512
+
+FUNCTIONS: Final[Mapping[str, str]] = {
+    "between": "between(value, low, high)",
+    "missing": "missing(caller_age)",
+    "prefix_in": 'prefix_in(caller, ["+7700", "+7701"])',
+}
+"""Every function of the language with an example of its use."""
+
+_COMPARE: Final[dict[type[ast.cmpop], str]] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+}
+_ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_KINDS: Final = {
+    TEXT: "a text",
+    NUMBER: "a number",
+    BOOL: "yes or no",
+    "texts": "a list of texts",
+    "numbers": "a list of numbers",
+    "condition": "a condition",
+    "list": "a list",
+}
+_LATER: Final = {"answer": "answer", "release": "release", "report": "first report"}
+_LIST_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "trunks": ("trunk", "switch", "source"),
+    "user_agents": ("user_agent",),
+    "numbers": ("caller", "callee", "asserted", "diversion", "caller_raw", "callee_raw"),
+    "prefixes": ("caller", "callee", "asserted", "diversion", "caller_raw", "callee_raw"),
+}
+_LIST_WORDS: Final = {
+    "trunks": "names of trunks",
+    "user_agents": "user agents",
+    "numbers": "numbers",
+    "prefixes": "beginnings of numbers",
+}
+
+
+Container = tuple[str, ...] | tuple[float, ...] | Param | str
+"""The right side of in: literals, a parameter that holds a list, or the name of a list."""
+
+_Part = TypeVar("_Part")
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What a condition may speak of.
+
+    ``order`` gives the row's positions. ``setup_only`` refuses fields that are known later than the setup.
+    ``where`` says what cannot be used for want of it ("in the where of a window").
+    """
+
+    fields: Mapping[str, Field]
+    order: Mapping[str, int]
+    windows: frozenset[str] = frozenset()
+    params: Mapping[str, ParamValue] = {}
+    lists: Mapping[str, str] = {}
+    """Names of lists → their kinds."""
+    setup_only: bool = True
+    params_allowed: bool = True
+    where: str = "here"
+
+    def slot(self, name: str) -> Slot | None:
+        """The row's position of ``name``, or None."""
+        field = self.fields.get(name)
+        kind = field.type if field is not None else NUMBER
+        known = field is not None or name in self.windows or (name == "score" and "score" in self.order)
+        return Slot(name, self.order[name], kind) if known and name in self.order else None
+
+    def callable_names(self) -> list[str]:
+        """Every name that a condition may use by itself."""
+        return [name for name in self.order if self.slot(name) is not None]
+
+
+class _Refused(Exception):  # noqa: N818 - control flow inside this module, never seen outside
+    """A problem has been noted; this part of the tree has no meaning."""
+
+
+def param_type(value: ParamValue) -> str:
+    """The type of a parameter that has ``value``."""
+    if isinstance(value, bool):
+        return BOOL
+    if isinstance(value, str):
+        return TEXT
+    if isinstance(value, float):
+        return NUMBER
+    return "texts" if value and isinstance(value[0], str) else "numbers"
+
+
+def check_condition(excerpt: Excerpt, names: Names) -> Condition | None:
+    """The typed tree; None when something is wrong, which is then noted in the excerpt's sheet."""
+    if not lexer.scan(excerpt, frozenset([*names.callable_names(), *FUNCTIONS, "params", "lists"])):
+        return None
+    text = excerpt.text
+    try:
+        # In brackets a condition may go over several lines; the line end keeps a last comment apart.
+        parsed = ast.parse(f"({text}\n)", mode="eval")
+    except SyntaxError as error:
+        column = max(0, (error.offset or 1) - 1 - (1 if (error.lineno or 1) <= 1 else 0))
+        start = min(excerpt.offset(max(0, (error.lineno or 1) - 1), column), len(text) - 1)
+        excerpt.at(start, start + 1, Message.CONDITION_SYNTAX)
+        return None
+    except (ValueError, MemoryError, RecursionError):
+        excerpt.at(0, 1, Message.CONDITION_TOO_DEEP, limit=MAX_DEPTH)
+        return None
+    checker = _Checker(excerpt, names)
+    try:
+        return checker.condition(parsed.body, 0)
+    except _Refused:
+        return None
+
+
+class _Checker:
+    def __init__(self, excerpt: Excerpt, names: Names) -> None:
+        self._excerpt = excerpt
+        self._names = names
+        self._rows = [line.encode() for line in f"({excerpt.text}\n)".split("\n")]
+
+    # Places and messages
+
+    def _span(self, node: ast.expr) -> tuple[int, int]:
+        return self._offset(node.lineno, node.col_offset), self._offset(
+            node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+        )
+
+    def _offset(self, line: int, column: int) -> int:
+        """The offset in the text of Python's line and byte column."""
+        characters = len(self._rows[line - 1][:column].decode(errors="replace"))
+        return self._excerpt.offset(line - 1, characters - (1 if line == 1 else 0))
+
+    def _source(self, node: ast.expr) -> str:
+        start, end = self._span(node)
+        return " ".join(self._excerpt.text[start:end].split())
+
+    def _refuse(self, node: ast.expr, message: Message, /, *, hint: str = "", **values: object) -> _Refused:
+        start, end = self._span(node)
+        self._excerpt.at(start, end, message, hint=hint, **values)
+        return _Refused()
+
+    # Conditions
+
+    def condition(self, node: ast.expr, depth: int) -> Condition:
+        """The condition that ``node`` is; _Refused after noting what is wrong."""
+        self._bound(node, depth)
+        if isinstance(node, ast.BoolOp):
+            terms = self._all([functools.partial(self.condition, term, depth + 1) for term in node.values])
+            return And(tuple(terms)) if isinstance(node.op, ast.And) else Or(tuple(terms))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return Not(self.condition(node.operand, depth + 1))
+        if isinstance(node, ast.Compare):
+            return self._comparison(node, depth)
+        if isinstance(node, ast.Call):
+            return self._call(node, depth)
+        if _bool_of(node) is not None:
+            raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        value = self._value(node, depth)
+        if isinstance(value, (Slot, Param)) and value.type == BOOL:
+            return Truth(value, self._source(node))
+        raise self._not_condition(node, _type(value))
+
+    def _not_condition(self, node: ast.expr, kind: str) -> _Refused:
+        source = self._source(node)
+        advice = {
+            NUMBER: f"compare it, such as {shorten(source)} > 10",
+            TEXT: f'compare it, such as {shorten(source)} == "…"',
+        }.get(kind, "ask with in whether a value is in it")
+        return self._refuse(node, Message.NOT_A_CONDITION, term=source, actual=_KINDS[kind], advice=advice)
+
+    def _comparison(self, node: ast.Compare, depth: int) -> Condition:
+        operands = [node.left, *node.comparators]
+        links: list[Callable[[], Condition]] = []
+        for operator, left, right in zip(node.ops, operands, operands[1:], strict=False):
+            links.append(functools.partial(self._link, node, operator, left, right, depth))
+        terms = self._all(links)
+        return terms[0] if len(terms) == 1 else And(tuple(terms))
+
+    def _link(self, node: ast.Compare, operator: ast.cmpop, left: ast.expr, right: ast.expr, depth: int) -> Condition:
+        single = len(node.ops) == 1
+        if isinstance(operator, (ast.In, ast.NotIn)):
+            found = self._membership(node, left, right, depth)
+            return found if isinstance(operator, ast.In) else Not(found)
+        if type(operator) not in _COMPARE:
+            raise self._refuse(node, Message.CONDITION_SYNTAX)
+        sign = _COMPARE[type(operator)]
+        for one, other in ((left, right), (right, left)):
+            truth = _bool_of(one)
+            if truth is not None and sign in ("==", "!="):
+                condition = self.condition(other, depth + 1)
+                return condition if truth == (sign == "==") else Not(condition)
+        self._bound(node, depth)
+        first, second = self._pair(left, right, depth)
+        source = self._source(node) if single else f"{self._source(left)} {sign} {self._source(right)}"
+        kinds = _type(first), _type(second)
+        if BOOL in kinds:
+            term, other = (left, right) if kinds[0] == BOOL else (right, left)
+            name = self._source(term)
+            raise self._refuse(term, Message.BOOL_COMPARE, term=name, advice=f"{shorten(name)} or not {shorten(name)}")
+        for operand, kind in ((left, kinds[0]), (right, kinds[1])):
+            if kind in ("texts", "numbers"):
+                raise self._refuse(
+                    operand,
+                    Message.WRONG_TYPE,
+                    what="a compared value",
+                    expected="a text or a number",
+                    term=self._source(operand),
+                    actual=_KINDS[kind],
+                    advice="ask with in whether a value is in a list",
+                )
+        if kinds[0] != kinds[1]:
+            raise self._unequal(node, (left, first), (right, second))
+        if kinds[0] == TEXT and sign not in ("==", "!="):
+            raise self._refuse(node, Message.TEXT_ORDER, sign=sign)
+        if not _varies(first) and not _varies(second):
+            raise self._refuse(node, Message.CONSTANT_TERM, term=source)
+        for value, other_value, place in ((first, second, right), (second, first, left)):
+            self._possible(value, other_value.value if isinstance(other_value, Literal) else None, place)
+        return Compare(sign, first, second, source)
+
+    def _unequal(self, node: ast.expr, left: tuple[ast.expr, Value], right: tuple[ast.expr, Value]) -> _Refused:
+        advice = "compare like with like"
+        for (_, value), (other_node, other) in ((left, right), (right, left)):
+            if _type(value) == TEXT and isinstance(other, Literal):
+                written = self._source(other_node)
+                plus = "+" if written.isdigit() and len(written) >= 10 else ""
+                advice = f'put the text in quotes: "{plus}{written}"'
+            elif _type(value) == NUMBER and isinstance(other, Literal) and isinstance(other.value, str):
+                advice = "write the number without quotes"
+        return self._refuse(
+            node,
+            Message.CANNOT_COMPARE,
+            left=self._source(left[0]),
+            left_type=_KINDS[_type(left[1])],
+            right=self._source(right[0]),
+            right_type=_KINDS[_type(right[1])],
+            advice=advice,
+        )
+
+    def _membership(self, node: ast.Compare, left: ast.expr, right: ast.expr, depth: int) -> Condition:
+        value, container = self._pair_in(left, right, depth)
+        source = f"{self._source(left)} in {self._source(right)}"
+        kind = _type(value)
+        if kind not in (TEXT, NUMBER):
+            raise self._refuse(
+                left,
+                Message.WRONG_TYPE,
+                what="the left side of in",
+                expected="a text or a number",
+                term=self._source(left),
+                actual=_KINDS[kind],
+                advice="write such as caller in lists.<name>",
+            )
+        if isinstance(container, str):
+            self._list_fits(container, left, value)
+            ts = self._names.slot("ts")
+            if ts is None:
+                raise self._refuse(
+                    right, Message.NOT_AVAILABLE, name="lists", where=self._names.where, advice="its time is not known"
+                )
+            return Listed(value, container, ts, source)
+        inside = TEXT if (isinstance(container, Param) and container.type == "texts") or _texts(container) else NUMBER
+        if inside != kind:
+            raise self._refuse(
+                node,
+                Message.CANNOT_COMPARE,
+                left=self._source(left),
+                left_type=_KINDS[kind],
+                right=self._source(right),
+                right_type=_KINDS["texts" if inside == TEXT else "numbers"],
+                advice="put texts, telephone numbers among them, in quotes" if kind == TEXT else "leave the quotes out",
+            )
+        if not _varies(value):
+            raise self._refuse(node, Message.CONSTANT_TERM, term=source)
+        if isinstance(container, Param):
+            return OneOfParam(value, container, source)
+        assert isinstance(right, (ast.List, ast.Tuple))
+        elements: tuple[str | float, ...] = container
+        for element, place in zip(elements, right.elts, strict=True):
+            self._possible(value, element, place)
+        return OneOf(value, container, source)
+
+    def _list_fits(self, name: str, node: ast.expr, value: Value) -> None:
+        """A list of trunks is asked about trunks, a list of numbers about numbers."""
+        kind = self._names.lists[name]
+        if isinstance(value, Slot) and value.name in _LIST_FIELDS[kind]:
+            return
+        fields = " or ".join([field for field in _LIST_FIELDS[kind] if field in self._names.order][:2])
+        raise self._refuse(
+            node,
+            Message.LIST_KIND,
+            name=name,
+            kind=_LIST_WORDS[kind],
+            field=self._source(node),
+            advice=f"ask about {fields}" if fields else "use another list",
+        )
+
+    # Functions
+
+    def _call(self, node: ast.Call, depth: int) -> Condition:
+        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
+            name = self._source(node.func)
+            known = f"known: {', '.join(FUNCTIONS)}"
+            advice = did_you_mean(name, FUNCTIONS, known)
+            raise self._refuse(node.func, Message.UNKNOWN_FUNCTION, name=name, advice=advice)
+        name = node.func.id
+        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+            raise self._refuse(node, Message.CONDITION_SYNTAX)
+        expected = {"between": 3, "missing": 1, "prefix_in": 2}[name]
+        if len(node.args) != expected:
+            words = {1: "one value", 2: "two values", 3: "three values"}[expected]
+            given = str(len(node.args))
+            raise self._refuse(
+                node,
+                Message.ARGUMENT_COUNT,
+                name=name,
+                expected=words,
+                given=given,
+                advice=f"write such as {FUNCTIONS[name]}",
+            )
+        if name == "missing":
+            return self._missing(node.args[0], node)
+        if name == "between":
+            return self._between(node, depth)
+        return self._prefix(node, depth)
+
+    def _missing(self, argument: ast.expr, node: ast.Call) -> Condition:
+        if not isinstance(argument, ast.Name):
+            raise self._refuse(argument, Message.MISSING_NEEDS_NAME)
+        slot = self._name(argument)
+        return Missing(slot, self._source(node))
+
+    def _between(self, node: ast.Call, depth: int) -> Condition:
+        values = self._all([functools.partial(self._value, argument, depth + 1) for argument in node.args])
+        for argument, value in zip(node.args, values, strict=True):
+            self._expect(argument, value, NUMBER, "a value of between", f"write such as {FUNCTIONS['between']}")
+        if not any(_varies(value) for value in values):
+            raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        return Between(values[0], values[1], values[2], self._source(node))
+
+    def _prefix(self, node: ast.Call, depth: int) -> Condition:
+        first, second = node.args
+        value, container = self._pair_in(first, second, depth)
+        self._expect(first, value, TEXT, "the first value of prefix_in", f"write such as {FUNCTIONS['prefix_in']}")
+        if isinstance(container, str):
+            if self._names.lists[container] != "prefixes":
+                raise self._refuse(
+                    second,
+                    Message.LIST_KIND,
+                    name=container,
+                    kind=_LIST_WORDS[self._names.lists[container]],
+                    field="the beginning of a number",
+                    advice="use a list of prefixes, or in",
+                )
+            self._list_fits(container, first, value)
+            ts = self._names.slot("ts")
+            assert ts is not None, "a rule's row has the time of the call"
+            return Listed(value, container, ts, self._source(node))
+        inside = container.type if isinstance(container, Param) else ("texts" if _texts(container) else "numbers")
+        if inside != "texts":
+            raise self._refuse(
+                second,
+                Message.WRONG_TYPE,
+                what="the second value of prefix_in",
+                expected="a list of texts",
+                term=self._source(second),
+                actual=_KINDS[inside],
+                advice="put beginnings of numbers in quotes",
+            )
+        if not _varies(value):
+            raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        if isinstance(container, Param):
+            return Prefix(value, container, self._source(node))
+        return Prefix(value, tuple(item for item in container if isinstance(item, str)), self._source(node))
+
+    # Values
+
+    def _value(self, node: ast.expr, depth: int) -> Value:
+        self._bound(node, depth)
+        if isinstance(node, ast.Constant):
+            return self._literal(node)
+        if isinstance(node, ast.Name):
+            return self._name(node)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+            inner = self._value(node.operand, depth + 1)
+            self._expect(node.operand, inner, NUMBER, "a value with a sign", "texts have no sign")
+            if isinstance(node.op, ast.UAdd):
+                return inner
+            if isinstance(inner, Literal) and not isinstance(inner.value, str):
+                return Literal(-inner.value)
+            return Negative(inner)
+        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+            left, right = self._pair(node.left, node.right, depth)
+            sign = _ARITHMETIC[type(node.op)]
+            for operand, value in ((node.left, left), (node.right, right)):
+                self._expect(operand, value, NUMBER, f"a value beside {sign}", "only numbers are calculated with")
+            return Arithmetic(sign, left, right)
+        if isinstance(node, (ast.Compare, ast.BoolOp, ast.Call)) or (
+            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        ):
+            raise self._refuse(node, Message.CONDITION_AS_VALUE)
+        if isinstance(node, (ast.List, ast.Tuple)):
+            raise self._refuse(
+                node,
+                Message.WRONG_TYPE,
+                what="a value here",
+                expected="a text or a number",
+                term=self._source(node),
+                actual="a list",
+                advice="ask with in whether a value is in a list",
+            )
+        if isinstance(node, ast.Subscript):
+            raise self._refuse(node, Message.NO_SUBSCRIPT)
+        raise self._refuse(node, Message.CONDITION_SYNTAX)
+
+    def _literal(self, node: ast.Constant) -> Literal:
+        value = node.value
+        if isinstance(value, str):
+            if len(value) > MAX_LITERAL:
+                raise self._refuse(node, Message.TEXT_TOO_LONG, what="this text", length=len(value), limit=MAX_LITERAL)
+            return Literal(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return Literal(float(value))
+        if isinstance(value, bool):
+            raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        raise self._refuse(node, Message.BAD_NUMBER, value=self._source(node))
+
+    def _name(self, node: ast.Name) -> Slot:
+        name = node.id
+        names = self._names
+        slot = names.slot(name)
+        if slot is None:
+            if name in ("params", "lists"):
+                raise self._refuse(node, Message.BARE_NAMESPACE, name=name)
+            if name in ("true", "false"):
+                raise self._refuse(node, Message.CONSTANT_TERM, term=name)
+            if name in names.params:
+                hint = f"did you mean params.{name}?"
+            elif name in names.lists:
+                hint = f"did you mean lists.{name}?"
+            elif name in FUNCTIONS:
+                hint = f"it is a function; write such as {FUNCTIONS[name]}"
+            else:
+                hint = did_you_mean(name, names.callable_names(), _quote_hint(name))
+            raise self._refuse(node, Message.UNKNOWN_NAME, name=name, advice=hint)
+        field = names.fields.get(name)
+        if names.setup_only and field is not None and field.since != "setup":
+            raise self._refuse(node, Message.KNOWN_LATER, name=name, event=_LATER[field.since])
+        return slot
+
+    def _attribute(self, node: ast.Attribute) -> Param:
+        base = node.value.id if isinstance(node.value, ast.Name) else ""
+        if base == "lists":
+            self._list(node)
+            raise self._refuse(
+                node,
+                Message.WRONG_TYPE,
+                what="a value here",
+                expected="a text or a number",
+                term=self._source(node),
+                actual="a list",
+                advice=f"ask with in: caller in {self._source(node)}",
+            )
+        if base != "params":
+            raise self._refuse(node, Message.NO_ATTRIBUTE, name=self._source(node.value))
+        if not self._names.params_allowed:
+            raise self._refuse(
+                node, Message.NOT_AVAILABLE, name="params", where=self._names.where, advice="write the value itself"
+            )
+        if node.attr not in self._names.params:
+            advice = did_you_mean(node.attr, self._names.params, "declare it under the key params")
+            raise self._refuse(node, Message.UNKNOWN_PARAM, name=node.attr, advice=advice)
+        return Param(node.attr, param_type(self._names.params[node.attr]))
+
+    def _list(self, node: ast.Attribute) -> str:
+        if not self._names.params_allowed:
+            raise self._refuse(
+                node, Message.NOT_AVAILABLE, name="lists", where=self._names.where, advice="use it in a rule"
+            )
+        if node.attr not in self._names.lists:
+            advice = did_you_mean(node.attr, self._names.lists, "add it as a file under rules/lists")
+            raise self._refuse(node, Message.UNKNOWN_LIST, name=node.attr, advice=advice)
+        return node.attr
+
+    def _container(self, node: ast.expr, depth: int) -> Container:
+        """The right side of ``in``: a literal list, a parameter that holds one, or the name of a list."""
+        if isinstance(node, (ast.List, ast.Tuple)):
+            return self._elements(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lists":
+            return self._list(node)
+        value = self._value(node, depth + 1)
+        if isinstance(value, Param) and value.type in ("texts", "numbers"):
+            return value
+        raise self._refuse(node, Message.IN_NEEDS_LIST, term=self._source(node), actual=_KINDS[_type(value)])
+
+    def _elements(self, node: ast.List | ast.Tuple) -> tuple[str, ...] | tuple[float, ...]:
+        if not node.elts:
+            raise self._refuse(node, Message.LIST_EMPTY)
+        values: list[str | float] = []
+        for element in node.elts:
+            negative = isinstance(element, ast.UnaryOp) and isinstance(element.op, ast.USub)
+            if not isinstance(element, ast.Constant) and not (
+                negative and isinstance(element, ast.UnaryOp) and isinstance(element.operand, ast.Constant)
+            ):
+                raise self._refuse(element, Message.LIST_ELEMENT)
+            value = self._value(element, 0)
+            assert isinstance(value, Literal)
+            values.append(value.value)
+        texts = tuple(value for value in values if isinstance(value, str))
+        numbers = tuple(value for value in values if not isinstance(value, str))
+        if texts and numbers:
+            raise self._refuse(node, Message.LIST_MIXED)
+        return texts or numbers
+
+    # Small checks
+
+    def _bound(self, node: ast.expr, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise self._refuse(node, Message.CONDITION_TOO_DEEP, limit=MAX_DEPTH)
+
+    def _expect(self, node: ast.expr, value: Value, kind: str, what: str, advice: str) -> None:
+        if _type(value) != kind:
+            raise self._refuse(
+                node,
+                Message.WRONG_TYPE,
+                what=what,
+                expected=_KINDS[kind],
+                term=self._source(node),
+                actual=_KINDS[_type(value)],
+                advice=advice,
+            )
+
+    def _possible(self, value: Value, literal: str | float | None, node: ast.expr) -> None:
+        """A field that takes only certain texts is compared with one of them."""
+        if literal is None or not isinstance(value, Slot):
+            return
+        field = self._names.fields.get(value.name)
+        if field is not None and field.values and literal not in field.values:
+            listed = f"it is one of: {', '.join(field.values)}"
+            advice = did_you_mean(str(literal), field.values, listed)
+            raise self._refuse(node, Message.VALUE_IMPOSSIBLE, name=value.name, value=self._source(node), advice=advice)
+
+    def _pair(self, left: ast.expr, right: ast.expr, depth: int) -> tuple[Value, Value]:
+        """Both values; what is wrong with either is noted before the refusal."""
+        first, second = self._all([lambda: self._value(left, depth + 1), lambda: self._value(right, depth + 1)])
+        return first, second
+
+    def _pair_in(self, left: ast.expr, right: ast.expr, depth: int) -> tuple[Value, Container]:
+        """A value and the list that it is looked up in."""
+        found: list[Value] = []
+        containers: list[Container] = []
+        self._all(
+            [
+                lambda: found.append(self._value(left, depth + 1)),
+                lambda: containers.append(self._container(right, depth + 1)),
+            ]
+        )
+        return found[0], containers[0]
+
+    @staticmethod
+    def _all(parts: Sequence[Callable[[], _Part]]) -> list[_Part]:
+        """Every part; all are tried before the first refusal is passed on, so that all problems are found."""
+        done: list[_Part] = []
+        refused: _Refused | None = None
+        for part in parts:
+            try:
+                done.append(part())
+            except _Refused as refusal:
+                refused = refusal
+        if refused is not None:
+            raise refused
+        return done
+
+
+def _bool_of(node: ast.expr) -> bool | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.Name) and node.id in ("true", "false"):
+        return node.id == "true"
+    return None
+
+
+def _type(value: Value) -> str:
+    match value:
+        case Literal(inner):
+            return TEXT if isinstance(inner, str) else NUMBER
+        case Slot(_, _, kind) | Param(_, kind):
+            return kind
+        case _:
+            return NUMBER
+
+
+def _varies(value: Value) -> bool:
+    """Whether the value can differ between two calls."""
+    return any(isinstance(atom, Slot) for atom in atoms_of(value))
+
+
+def _texts(container: Container) -> bool:
+    return isinstance(container, tuple) and isinstance(container[0], str)
+
+
+def _quote_hint(name: str) -> str:
+    return f'if it is a text, put it in quotes: "{shorten(name)}"'

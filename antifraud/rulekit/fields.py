@@ -1,0 +1,73 @@
+"""rules/fields.yaml: what each field and fact of a call is, in plain words, and from which event on it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from antifraud.rulekit import form
+from antifraud.rulekit.documents import Node, Sheet, parse_sheet, raise_problems, read_sheet
+from antifraud.rulekit.messages import Message
+from antifraud.rulekit.texts import LocalText
+
+TYPES: Final = ("text", "number", "bool")
+SINCE: Final = ("setup", "answer", "release", "report")
+
+_MAX_BYTES: Final = 512 * 1024
+_MAX_NODES: Final = 20_000
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field or fact.
+
+    ``type`` text, number or bool; ``since`` the kind of event from which on it is known; ``values`` the only texts
+    that it takes, empty when it takes any.
+    """
+
+    name: str
+    type: str
+    since: str
+    doc: LocalText
+    values: tuple[str, ...] = ()
+
+
+def load_fields(path: Path) -> dict[str, Field]:
+    """The fields by name, in the order of the file. BundleError with everything that is wrong with it."""
+    sheet, _raw = read_sheet(path, limit=_MAX_BYTES)
+    root = parse_sheet(sheet, max_nodes=_MAX_NODES)
+    fields: dict[str, Field] = {}
+    if root is not None:
+        top = form.keys(sheet, root, "this file", ("fields",), ("fields",))
+        if "fields" in top:
+            for name, (key, node) in (form.mapping(sheet, top["fields"][1], "fields") or {}).items():
+                if not form.good_name(name):
+                    sheet.at(key, Message.BAD_NAME, name=name, what="a field")
+                field = _field(sheet, name, node)
+                if field is not None:
+                    fields[name] = field
+    raise_problems([sheet])
+    return fields
+
+
+def _field(sheet: Sheet, name: str, node: Node) -> Field | None:
+    found = form.keys(sheet, node, name, ("type", "since", "values", "doc"), ("type", "since", "doc"))
+    if not {"type", "since", "doc"} <= found.keys():
+        return None
+    kind = form.choice(sheet, found["type"][1], "type", TYPES)
+    since = form.choice(sheet, found["since"][1], "since", SINCE)
+    doc = form.as_local_text(sheet, found["doc"][1], "doc", 600)
+    values: tuple[str, ...] = ()
+    if "values" in found:
+        texts = [form.text(sheet, item, "values", 64) for item in form.items(sheet, found["values"][1], "values", 64)]
+        values = tuple(item for item in texts if item is not None)
+    if kind is None or since is None or not doc:
+        return None
+    return Field(name, kind, since, doc, values)
+
+
+def describe(fields: Mapping[str, Field]) -> str:
+    """What of the fields decides the meaning of a rule, as one text for digests."""
+    return "\n".join(f"{field.name} {field.type} {field.since} {' '.join(field.values)}" for field in fields.values())

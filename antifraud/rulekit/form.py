@@ -1,0 +1,237 @@
+"""Reading typed values out of a file's nodes: one function a kind of value, each noting what is wrong with it.
+
+Every reader returns the value or None; None always comes with a problem noted, so callers go on and find the rest.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from antifraud.rulekit.documents import Excerpt, ListNode, MapNode, Node, Scalar, Sheet
+from antifraud.rulekit.messages import Message, did_you_mean
+from antifraud.rulekit.texts import LANGUAGES, LocalText
+
+Value = str | float | bool | tuple[str, ...] | tuple[float, ...]
+"""What a parameter or a given field may hold."""
+
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9_]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?\Z")
+_NUMBER_LIKE: Final = re.compile(r"\+?[0-9][0-9_ ()-]*\Z")
+_NULLS: Final = ("", "~", "null", "Null", "NULL")
+_BOOLS: Final = {"true": True, "True": True, "false": False, "False": False}
+_BOOL_LIKE: Final = ("yes", "no", "on", "off")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_PACK: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+_UTC: Final = dt.UTC
+
+
+def keys(
+    sheet: Sheet, node: Node, what: str, allowed: Iterable[str], required: Iterable[str] = ()
+) -> dict[str, tuple[Scalar, Node]]:
+    """The entries of a mapping whose keys are ``allowed``; unknown ones are noted and left out."""
+    found = mapping(sheet, node, what)
+    if found is None:
+        return {}
+    known = list(allowed)
+    result = {}
+    for name, (key, value) in found.items():
+        if name in known:
+            result[name] = (key, value)
+        else:
+            hint = did_you_mean(name, known, f"known keys: {', '.join(known)}")
+            sheet.at(key, Message.UNKNOWN_KEY, hint=hint, name=name, what=what, known=", ".join(known))
+    missing = [name for name in required if name not in found]
+    if missing:
+        hint = "" if len(missing) == 1 else "add a line with a value for each of them"
+        sheet.at(node, Message.MISSING_KEY, hint=hint, what=what, name=", ".join(missing))
+    return result
+
+
+def mapping(sheet: Sheet, node: Node, what: str) -> dict[str, tuple[Scalar, Node]] | None:
+    """The entries of a mapping, whatever its keys."""
+    if isinstance(node, MapNode):
+        return node.entries
+    sheet.at(node, Message.NOT_A_MAPPING, what=what)
+    return None
+
+
+def items(sheet: Sheet, node: Node, what: str, limit: int) -> tuple[Node, ...]:
+    """The items of a list of at most ``limit``."""
+    if not isinstance(node, ListNode):
+        sheet.at(node, Message.NOT_A_LIST, what=what)
+        return ()
+    if len(node.items) > limit:
+        sheet.at(node, Message.TOO_MANY, what=what, limit=limit)
+        return ()
+    return node.items
+
+
+def is_null(node: Node) -> bool:
+    """Whether nothing is written there, or the word null."""
+    return isinstance(node, Scalar) and node.plain and node.value in _NULLS
+
+
+def text(sheet: Sheet, node: Node, what: str, limit: int, *, digits: bool = False) -> str | None:
+    """A text of at most ``limit`` characters; digits without quotes only where ``digits`` says that they are words."""
+    if not isinstance(node, Scalar):
+        sheet.at(node, Message.NOT_TEXT, what=what)
+        return None
+    value = node.value.strip()
+    if not value or is_null(node):
+        sheet.at(node, Message.NO_VALUE, what=what)
+        return None
+    if len(value) > limit:
+        sheet.at(node, Message.TEXT_TOO_LONG, what=what, length=len(value), limit=limit)
+        return None
+    if node.plain and not digits and _NUMBER_LIKE.match(value):
+        sheet.at(node, Message.UNQUOTED_NUMBER, value=value)
+        return None
+    return value
+
+
+def name(sheet: Sheet, node: Node, what: str, *, pack: bool = False) -> str | None:
+    """A name that can be used in conditions (a pack's may have hyphens)."""
+    value = text(sheet, node, what, 64)
+    if value is not None and not good_name(value, pack=pack):
+        sheet.at(node, Message.BAD_NAME, name=value, what=what)
+        return None
+    return value
+
+
+def good_name(value: str, *, pack: bool = False) -> bool:
+    """Whether ``value`` can be a name."""
+    return (_PACK if pack else _NAME).match(value) is not None
+
+
+def choice(sheet: Sheet, node: Node, what: str, allowed: Iterable[str]) -> str | None:
+    """One of ``allowed``."""
+    known = list(allowed)
+    value = text(sheet, node, what, 64, digits=True)
+    if value is not None and value not in known:
+        listed = f"choose one of: {', '.join(known)}"
+        sheet.at(node, Message.NOT_ONE_OF, hint=did_you_mean(value, known, listed), what=what, value=value)
+        return None
+    return value
+
+
+def local_text(sheet: Sheet, node: Node, what: str, limit: int) -> tuple[tuple[str, Scalar], ...] | None:
+    """A text, or texts by language, as (language, node) pairs; "" is the language of a text given once for all."""
+    if isinstance(node, Scalar):
+        return ((("", node),)) if text(sheet, node, what, limit, digits=True) is not None else None
+    if not isinstance(node, MapNode):
+        sheet.at(node, Message.NOT_TEXT, what=what)
+        return None
+    if not node.entries:
+        sheet.at(node, Message.NO_VALUE, what=what)
+        return None
+    found: dict[str, Scalar] = {}
+    for language, (key, value) in node.entries.items():
+        if language not in LANGUAGES:
+            sheet.at(key, Message.UNKNOWN_LANGUAGE, name=language)
+        elif text(sheet, value, f"{what}.{language}", limit, digits=True) is not None:
+            assert isinstance(value, Scalar)
+            found[language] = value
+    return tuple((language, found[language]) for language in LANGUAGES if language in found) or None
+
+
+def as_local_text(sheet: Sheet, node: Node, what: str, limit: int) -> LocalText:
+    """As ``local_text``, with the texts taken; empty when there is none."""
+    versions = local_text(sheet, node, what, limit) or ()
+    return LocalText(tuple((language, scalar.value.strip()) for language, scalar in versions))
+
+
+def number(sheet: Sheet, node: Node, what: str) -> float | None:
+    """A finite number."""
+    value = _plain_number(node)
+    if value is None:
+        sheet.at(node, Message.NOT_A_NUMBER, what=what)
+    return value
+
+
+def _plain_number(node: Node) -> float | None:
+    if isinstance(node, Scalar) and node.plain and _NUMBER.match(node.value):
+        return float(node.value.replace("_", ""))
+    return None
+
+
+def boolean(sheet: Sheet, node: Node, what: str) -> bool | None:
+    """True or false."""
+    if isinstance(node, Scalar) and node.plain and node.value in _BOOLS:
+        return _BOOLS[node.value]
+    sheet.at(node, Message.NOT_A_BOOL, what=what)
+    return None
+
+
+def until(sheet: Sheet, node: Node, what: str) -> float | None:
+    """The epoch second at which something ends: a date holds through its last second in UTC, a time is exact."""
+    if isinstance(node, Scalar):
+        value = node.value.strip()
+        try:
+            if _DATE.match(value):
+                day = dt.datetime.fromisoformat(value).replace(tzinfo=_UTC)
+                return (day + dt.timedelta(days=1)).timestamp()
+            moment = dt.datetime.fromisoformat(value)
+            if moment.tzinfo is not None:
+                return moment.timestamp()
+        except (ValueError, OverflowError):
+            pass
+    sheet.at(node, Message.NOT_A_DATE, what=what)
+    return None
+
+
+def date_words(sheet: Sheet, node: Node, what: str) -> str:
+    """A date as it is written; empty with a problem noted where it is none."""
+    return node.value.strip() if until(sheet, node, what) is not None and isinstance(node, Scalar) else ""
+
+
+def moment(sheet: Sheet, node: Node, what: str) -> float | None:
+    """A point in time: epoch seconds, or a date-time with its offset from UTC."""
+    value = _plain_number(node)
+    if value is not None:
+        return value
+    if isinstance(node, Scalar) and not _DATE.match(node.value.strip()):
+        return until(sheet, node, what)
+    sheet.at(node, Message.NOT_A_DATE, hint="write it as 2027-06-30T18:00:00+05:00, or in epoch seconds", what=what)
+    return None
+
+
+def value(sheet: Sheet, node: Node, what: str) -> Value | None:
+    """A parameter's value: a number, true/false, a text, or a list of texts or of numbers."""
+    if isinstance(node, ListNode):
+        return _values(sheet, node, what)
+    if not isinstance(node, Scalar):
+        sheet.at(node, Message.PARAM_TYPE, name=what)
+        return None
+    found = _plain_number(node)
+    if found is not None:
+        return found
+    if node.plain and node.value in _BOOLS:
+        return _BOOLS[node.value]
+    if node.plain and node.value.lower() in _BOOL_LIKE:
+        sheet.at(node, Message.NOT_A_BOOL, what=what)
+        return None
+    return text(sheet, node, what, 256)
+
+
+def _values(sheet: Sheet, node: ListNode, what: str) -> Value | None:
+    found = [value(sheet, item, what) for item in items(sheet, node, what, 64)]
+    texts = tuple(item for item in found if isinstance(item, str))
+    numbers = tuple(item for item in found if isinstance(item, float))
+    if found and len(texts) == len(found):
+        return texts
+    if found and len(numbers) == len(found):
+        return numbers
+    if None not in found:
+        sheet.at(node, Message.PARAM_TYPE, name=what)
+    return None
+
+
+def excerpt(sheet: Sheet, node: Node) -> Excerpt | None:
+    """The text of a scalar with its places; None with a problem noted where it is no text."""
+    if isinstance(node, Scalar):
+        return Excerpt.of(sheet, node)
+    sheet.at(node, Message.NOT_TEXT, what="the condition")
+    return None

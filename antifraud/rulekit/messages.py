@@ -1,0 +1,228 @@
+"""Everything that rulekit can find wrong, in one catalogue: a stable code, the sentence, how to mend it.
+
+The code is the member's name with hyphens (``unknown-name``); it is what ``--json`` carries and what the golden file
+of the message is called. A sentence begins small and has no full stop; ``{…}`` is filled where the problem is found.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import Enum, unique
+from typing import Final
+
+from antifraud.domain import Problem
+
+
+class RuleProblem(Problem, frozen=True):
+    """A problem with the stable code of its message."""
+
+    code: str = ""
+
+
+@unique
+class Message(Enum):
+    """(sentence, hint)."""
+
+    # Files and YAML
+    FILE_UNREADABLE = ("this file cannot be read: {reason}", "check that it exists and that you may read it")
+    FILE_TOO_BIG = (
+        "this file is larger than {limit} bytes",
+        "keep one rule a file; put long number lists in rules/lists",
+    )
+    FILE_NOT_UTF8 = ("this file is not UTF-8 text", "save it as UTF-8; byte {offset} is the first that does not fit")
+    FILE_EMPTY = ("this file is empty", "a rule begins with `rule:`, a list with `list:`")
+    FILE_SUFFIX = ("this file would not be loaded", "rename it so that it ends in .yaml")
+    FILE_MISPLACED = ("a rule lives in a pack, one folder below packs", "move it to packs/<pack>/{file}")
+    DIRECTORY_MISSING = (
+        "there is no folder {name} here",
+        "a rules directory has packs/ with rules and lists/ with lists",
+    )
+    CONTROL_CHARACTER = ("an invisible control character U+{number} stands here", "delete it and type the text again")
+    TAB_INDENT = ("a tab stands in the indentation", "indent with spaces; editors can replace tabs by themselves")
+    YAML_SYNTAX = ("this cannot be read as YAML: {reason}", "check quotes, colons and the indentation of this line")
+    YAML_DOCUMENTS = ("a second document begins here", "keep one rule or list a file; remove the line `---`")
+    YAML_ALIAS = (
+        "anchors (&) and aliases (*) are not accepted",
+        "write the value out; put text that begins so in quotes",
+    )
+    YAML_TAG = ("the tag {tag} is not accepted", "remove it; values are plain text, numbers, yes/no and lists")
+    YAML_TOO_DEEP = ("this is nested deeper than {limit} levels", "a rule needs no more than a few levels")
+    YAML_TOO_MUCH = ("this file has more than {limit} values", "split it")
+    DUPLICATE_KEY = ("the key {name} stands here a second time", "it was first given on line {line}; keep one of them")
+    KEY_NOT_TEXT = ("a key must be a plain word", "write `key: value`")
+    UNKNOWN_KEY = ("the key {name} is not known in {what}", "known keys: {known}")
+    MISSING_KEY = ("{what} has no {name}", "add a line `{name}: …`")
+
+    # Values
+    NOT_A_MAPPING = ("{what} must be keys with values", "write `key: value` lines, indented under it")
+    NOT_A_LIST = ("{what} must be a list", "write one `- value` a line")
+    NOT_TEXT = ("{what} must be text", "write it on one line, in quotes if it has special characters")
+    NO_VALUE = ("{what} is empty", "write a value after the colon or remove the key")
+    TEXT_TOO_LONG = ("{what} has {length} characters, at most {limit}", "shorten it")
+    UNQUOTED_NUMBER = (
+        "{value} without quotes would be read as a number and could lose its + or zeros",
+        'write it in quotes: "{value}"',
+    )
+    NOT_A_NUMBER = ("{what} must be a number", "write digits without quotes, such as 20 or 0.5")
+    NOT_A_BOOL = ("{what} must be true or false", "write true or false, without quotes")
+    NOT_A_DATE = ("{what} must be a date", "write it as year-month-day, such as 2027-06-30")
+    NOT_ONE_OF = ("{what} cannot be {value}", "choose one of: {known}")
+    OUT_OF_RANGE = ("{what} must be between {low} and {high}", "")
+    TOO_MANY = ("{what} has more than {limit} entries", "split it, or use a list under rules/lists")
+    UNKNOWN_LANGUAGE = ("{name} is not a language that texts are given in", "known: en, ru, kk")
+    BAD_NAME = ("{name} cannot be the name of {what}", "use small Latin letters, digits and _, beginning with a letter")
+
+    # Fields, windows, lists
+    FIELD_ORDER = ("the field {name} is not among those that the engine fills", "remove it, or have the engine fill it")
+    LIST_KIND_CLASS = (
+        "a list of user agents cannot protect",
+        "anybody can write any user agent; protect by number or trunk",
+    )
+    LIST_PROTECTS_CLASS = (
+        "only a list of class protect says whom it protects",
+        "remove `protects` or write `class: protect`",
+    )
+    ENTRY_NOT_NUMBER = (
+        "{value} is no number that a call can carry",
+        'write it in full with + and country code ("+77172000000"), or as the short code ("112")',
+    )
+    ENTRY_NOT_PREFIX = ("{value} is no beginning of a number", 'write + and digits, such as "+7717"')
+    ENTRY_BAD_TRUNK = (
+        "{value} is no name of a trunk",
+        "write the name as the switch sends it; a * may stand at its end",
+    )
+    ENTRY_SHORT_AGENT = ("{value} is too short to recognise a user agent by", "write at least 4 characters")
+    ENTRY_TWICE = ("{value} stands in this list a second time", "it was first given on line {line}")
+    NAME_NOT_STEM = ("the file is called {stem}, but its {what} says {name}", "make both the same")
+    NAME_TWICE = ("the {what} {name} exists already in {file}", "names are unique over all packs; choose another one")
+
+    # The condition, as text
+    EMPTY_CONDITION = ("the condition is empty", 'write what must be true, such as trunk_class == "international"')
+    CONDITION_TOO_LONG = (
+        "the condition has {length} characters, at most {limit}",
+        "put long enumerations in a list under rules/lists",
+    )
+    CONDITION_TOO_DEEP = (
+        "the condition is nested deeper than {limit} levels",
+        "split it into two rules or simplify it",
+    )
+    CONDITION_TOO_MUCH = ("the condition has more than {limit} words and signs", "put long enumerations in a list")
+    CONDITION_BACKSLASH = ("a backslash has no meaning here", "remove it; texts are taken as they are written")
+    CONDITION_SYNTAX = (
+        "the condition cannot be read from here on",
+        "compare with the examples in the rule language reference",
+    )
+    UNKNOWN_SIGN = ("the sign {sign} has no meaning in a condition", "{advice}")
+    ASSIGNMENT = ("a single = compares nothing", "write == to ask whether two values are equal")
+    OPEN_QUOTE = ("the text that begins here has no closing quote", "end it with the same quote on the same line")
+    CURLY_QUOTE = ("typographic quotes are not read as quotes", 'use the straight ones: "…"')
+    BAD_NUMBER = (
+        "{value} is not written as a number",
+        "write such as 10, 0.5 or 10_000; telephone numbers go in quotes",
+    )
+    LEADING_ZERO = ("{value} begins with a zero", 'if it is a telephone number or a code, put it in quotes: "{value}"')
+    LOOKALIKE = ("{name} has letters that only look Latin: {letters}", "{advice}")
+    NOT_LATIN = ("{name} is no name here", "names are written in Latin letters; text goes in quotes")
+    WORD_CASE = ("{word} must be written small", "write {advice}")
+    PYTHON_WORD = ("the word {word} has no meaning in a condition", "{advice}")
+    MISSING_OPERATOR = ("two values stand side by side", "put and, or, or a comparison such as == between them")
+    MISSING_VALUE_BEFORE = ("a value is missing before {sign}", "write what is to be compared")
+    MISSING_VALUE_END = (
+        "a value is missing at the end, after {sign}",
+        "write what is to be compared, or remove {sign}",
+    )
+    BRACKET_OPEN = ("this bracket is never closed", "add the matching {sign}")
+    BRACKET_STRAY = ("this bracket closes nothing", "remove it or add the opening one")
+    STRAY_COMMA = ("a comma cannot stand here", "to require two things write and between them")
+
+    # The condition, as meaning
+    UNKNOWN_NAME = ("there is no field, fact or window {name}", "{advice}")
+    UNKNOWN_PARAM = ("there is no parameter {name}", "{advice}")
+    UNKNOWN_LIST = ("there is no list {name}", "{advice}")
+    UNKNOWN_FUNCTION = ("there is no function {name}", "{advice}")
+    NOT_AVAILABLE = ("{name} cannot be used {where}", "{advice}")
+    BARE_NAMESPACE = ("{name} is a family of names", "write {name}.<name>")
+    NO_ATTRIBUTE = ("nothing can be taken from {name} with a dot", "a dot stands only after params and lists")
+    NO_SUBSCRIPT = ("nothing can be picked with square brackets", "use in [ … ], or in lists.<name>")
+    KNOWN_LATER = (
+        "{name} is known only after the {event}, and this rule decides when the call is set up",
+        "use a window over past calls instead, such as caller_short_share_1h",
+    )
+    ARGUMENT_COUNT = ("{name} takes {expected}, {given} given", "{advice}")
+    WRONG_TYPE = ("{what} must be {expected}, but {term} is {actual}", "{advice}")
+    CANNOT_COMPARE = ("{left} is {left_type} and {right} is {right_type}: they are never equal", "{advice}")
+    TEXT_ORDER = ("texts have no order: {sign} compares numbers only", "use ==, !=, in or prefix_in with texts")
+    BOOL_COMPARE = ("{term} is yes or no already", "write {advice}")
+    VALUE_IMPOSSIBLE = ("{name} is never {value}", "{advice}")
+    NOT_A_CONDITION = ("{term} is {actual}, not something that holds or does not", "{advice}")
+    CONDITION_AS_VALUE = ("a comparison cannot be used as a value", "join conditions with and, or, not")
+    CONSTANT_TERM = ("{term} is the same for every call", "compare a field, a fact or a window")
+    IN_NEEDS_LIST = (
+        "the right side of in must be a list, but {term} is {actual}",
+        "write in [ … ], in lists.<name> or use ==",
+    )
+    LIST_ELEMENT = ("only plain texts or numbers stand in [ … ]", 'write them out, such as in ["KZ", "RU"]')
+    LIST_MIXED = ("texts and numbers stand in one list", "use one kind; telephone numbers are texts and need quotes")
+    LIST_EMPTY = ("the list [ ] is empty, so nothing is in it", "write at least one value")
+    LIST_KIND = ("the list {name} holds {kind}, and {field} is not one", "{advice}")
+    MISSING_NEEDS_NAME = ("missing( ) asks about one field, fact or window", "write such as missing(caller_age)")
+
+    # The rule around the condition
+    PLACEHOLDER = ("there is no {name} to put into this text", "{advice}")
+    PLACEHOLDER_FORM = ("{form} is no way to show a value", "leave it out or write {{name:percent}}")
+    BRACE = ("a curly bracket stands alone", "write {{name}} for a value, {{{{ or }}}} for the bracket itself")
+    PARAM_UNUSED = ("the parameter {name} is never used", "use params.{name} in the condition or remove it")
+    PARAM_TYPE = ("a parameter is a number, a text, true/false, or a list of texts or of numbers", "check {name}")
+    WINDOW_UNUSED = ("the window {name} is listed but not used", "remove it from windows")
+    WINDOW_UNLISTED = ("the window {name} is used but not listed under windows", "add `- {name}`")
+    WINDOW_UNKNOWN = ("there is no window {name}", "{advice}")
+    TARGET_WITHOUT_DIVERT = ("only a diverted call has a target", "remove target or write `verdict: divert`")
+    LABEL_MISSING = ("the verdict label needs the label that the callee sees", "add `label: …` under then")
+    PERCENT_WITHOUT_CANARY = ("only a canary has a percent", "remove percent or write `stage: canary`")
+    PERCENT_MISSING = ("a canary needs the percent of calls that it applies to", "add `percent: 5` under rollout")
+    PROTECT_STAGED = (
+        "a rule that protects is at enforce, draft or retired",
+        "protection is never tried on a share of calls",
+    )
+    TESTS_ONE_SIDED = (
+        "the tests have no case that expects {expect}",
+        "add one: a rule shows what it hits and what it spares",
+    )
+    TEST_NAME_TWICE = ("two tests are called {name}", "give each its own name")
+    LIKE_UNKNOWN = ("there is no test {name} before this one", "{advice}")
+
+    @property
+    def code(self) -> str:
+        """The stable name, as in ``--json`` and as the golden file is called."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong."""
+        return self.value[0]
+
+    @property
+    def hint(self) -> str:
+        """How to mend it."""
+        return self.value[1]
+
+
+_MOST_SHOWN: Final = 80
+
+
+def shorten(text: str) -> str:
+    """``text`` on one line, cut to what a message can carry."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_SHOWN else f"{line[: _MOST_SHOWN - 1]}…"
+
+
+def did_you_mean(word: str, names: Iterable[str], otherwise: str = "") -> str:
+    """``did you mean x?`` for the nearest of ``names``; else ``otherwise``, else the names if they are few."""
+    known = sorted(names)
+    near = difflib.get_close_matches(word[:64].lower(), known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    if otherwise:
+        return otherwise
+    return f"known: {', '.join(known)}" if 0 < len(known) <= 12 else "see the rule language reference for the names"

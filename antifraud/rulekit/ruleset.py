@@ -1,0 +1,506 @@
+"""A set of rules and lists, compiled: what a call hits, in a fixed order, and why."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from antifraud.domain import BundleError, ConfigError, Location, Problem, Stage, UsageError
+from antifraud.rulekit import form
+from antifraud.rulekit import lists as list_files
+from antifraud.rulekit import rule as rule_files
+from antifraud.rulekit.checker import Names, check_condition, param_type
+from antifraud.rulekit.compiler import Clause, PackFunction, compile_pack, compile_predicate
+from antifraud.rulekit.documents import Excerpt, Sheet, parse_sheet, raise_problems, read_sheet
+from antifraud.rulekit.explanation import ExceptionNote, Explanation, explain_condition
+from antifraud.rulekit.fields import Field, describe
+from antifraud.rulekit.form import Value
+from antifraud.rulekit.interpreter import Interpreter, Lookup
+from antifraud.rulekit.lists import ListFile
+from antifraud.rulekit.messages import Message, did_you_mean
+from antifraud.rulekit.rule import LIVE, Rule
+from antifraud.rulekit.texts import ReasonText, Template
+from antifraud.rulekit.tree import And, Condition, Listed, OneOf, Or, Param, atoms_in
+
+MAX_FILES: Final = 10_000
+LANGUAGE_VERSION: Final = 1
+"""Counted up when the meaning of a condition changes, so that digests differ."""
+
+_SAFE_TRUNKS: Final = ("national", "subscriber")
+_RANK: Final = {"protect": 0, "block": 1, "divert": 2, "challenge": 3, "label": 4}
+_LISTS: Final = "lists"
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """One rule, or one list that protects, that a call has hit.
+
+    ``rule`` is the rule's id, or the list's name. ``by`` is ``rule:<id>`` or ``list:<name>``. ``verdict`` is protect,
+    label, challenge, divert or block; ``percent`` is 100 except for a canary.
+    """
+
+    rule: str
+    verdict: str
+    stage: Stage
+    percent: float
+    label: str
+    target: str
+    by: str
+    reason: ReasonText
+    values: tuple[object, ...] = ()
+
+    def text(self, language: str) -> str:
+        """The reason in ``language``, with the values of the call."""
+        return self.reason.fill(language, self.values)
+
+
+class Params(msgspec.Struct, frozen=True):
+    """The parameters of all rules with one region's values in place; made by ``RuleSet.params``."""
+
+    by_rule: Mapping[str, Mapping[str, Value]]
+    packed: tuple[tuple[Value, ...], ...]
+
+
+class _Maker(msgspec.Struct, frozen=True):
+    """How a hit is made: its fixed parts, and where the values of its placeholders come from."""
+
+    rank: tuple[int, str]
+    like: Hit
+    sources: tuple[tuple[bool, int], ...]
+    """(is it a parameter, its position) for each placeholder."""
+
+    def values(self, row: Sequence[object], packed: Sequence[object]) -> tuple[object, ...]:
+        """The values of the placeholders."""
+        return tuple([packed[index] if param else row[index] for param, index in self.sources])
+
+    def make(self, row: Sequence[object], packed: Sequence[object]) -> Hit:
+        """The hit on this call."""
+        values = self.values(row, packed)
+        like = self.like
+        return Hit(
+            like.rule, like.verdict, like.stage, like.percent, like.label, like.target, like.by, like.reason, values
+        )
+
+
+class _Pack(msgspec.Struct, frozen=True):
+    function: PackFunction
+    makers: tuple[_Maker, ...]
+    params: tuple[tuple[str, str], ...]
+    """(rule, parameter) at each position of the pack's parameters."""
+
+
+_NO_HITS: Final[list[Hit]] = []
+
+
+class RuleSet:
+    """Rules and lists of one rules directory. Immutable after loading; evaluating changes nothing."""
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        lists: Iterable[ListFile],
+        *,
+        fields: Mapping[str, Field],
+        windows: Sequence[str],
+        order: Sequence[str],
+        digest: str,
+    ) -> None:
+        self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: (rule.pack, rule.id)))
+        self.lists: tuple[ListFile, ...] = tuple(sorted(lists, key=lambda item: item.name))
+        self.digest = digest
+        self.names = names_of(fields, windows, order, {item.name: item.kind for item in self.lists})
+        self._lookups: dict[str, Lookup] = {item.name: item.lookup() for item in self.lists}
+        self._by_id = {rule.id: rule for rule in self.rules}
+        packs: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            if rule.stage in LIVE:
+                packs.setdefault(rule.pack, []).append(rule)
+        compiled = [self._compile(pack, rules) for pack, rules in packs.items()]
+        protecting = self._protecting()
+        self._packs = (protecting, *compiled) if protecting is not None else tuple(compiled)
+        self._steps = tuple((pack.function, pack.makers) for pack in self._packs)
+        self._default = {rule.id: dict(rule.params) for rule in self.rules}
+
+    # Evaluating
+
+    def evaluate(self, row: Sequence[object], params: Params) -> list[Hit]:
+        """What the call hits, the gravest first: protect, block, divert, challenge, label; then by name.
+
+        ``row`` is laid out as ``order`` said; None is missing (never NaN). Rules at draft or retired are not
+        evaluated; those at shadow and canary are, and it is the decision that weighs them. Where nothing hits, one
+        shared empty list comes back: do not change it.
+        """
+        found: list[tuple[tuple[int, str], Hit]] | None = None
+        for (function, makers), packed in zip(self._steps, params.packed, strict=True):
+            positions = function(row, packed)
+            if positions:
+                if found is None:
+                    found = []
+                for position in positions:
+                    maker = makers[position]
+                    found.append((maker.rank, maker.make(row, packed)))
+        if found is None:
+            return _NO_HITS
+        if len(found) > 1:
+            found.sort(key=_rank)
+        return [hit for _, hit in found]
+
+    def params(self, overrides: Mapping[str, Mapping[str, Any]]) -> Params:
+        """The parameters with a region's values: rule id → parameter → value.
+
+        ConfigError names the rule, parameter or type that does not exist or fit, all of them at once.
+        """
+        problems: list[Problem] = []
+        by_rule = {rule: dict(values) for rule, values in self._default.items()}
+        for rule, values in overrides.items():
+            if rule not in by_rule:
+                problems.append(Problem(f"there is no rule {rule}", hint=did_you_mean(rule, by_rule)))
+                continue
+            known = self._by_id[rule].params
+            for name, given in values.items():
+                if name not in known:
+                    hint = did_you_mean(name, known, f"the rule {rule} has no parameters")
+                    problems.append(Problem(f"the rule {rule} has no parameter {name}", hint=hint))
+                    continue
+                value = _fitting(given, known[name])
+                if value is None:
+                    words = f"the parameter {name} of the rule {rule} cannot be {given!r}"
+                    hint = f"it is declared as {shown_value(known[name])}; give a value of the same kind"
+                    problems.append(Problem(words, hint=hint))
+                    continue
+                by_rule[rule][name] = value
+        if problems:
+            raise ConfigError.of(problems)
+        packed = tuple(tuple(by_rule[rule][name] for rule, name in pack.params) for pack in self._packs)
+        return Params(by_rule, packed)
+
+    def rule(self, name: str) -> Rule:
+        """The rule of that id, whatever its stage; UsageError with a suggestion when there is none."""
+        found = self._by_id.get(name)
+        if found is None:
+            raise UsageError(f"there is no rule {name}", hint=did_you_mean(name, self._by_id))
+        return found
+
+    def explain(self, name: str, row: Sequence[object], params: Params | None = None) -> Explanation:
+        """What the rule ``name`` makes of ``row``, term by term, whatever its stage."""
+        rule = self.rule(name)
+        values = params.by_rule[name] if params is not None else rule.params
+        interpreter = self.interpreter(row, values)
+        ts = self.names.slot("ts")
+        moment = row[ts.index] if ts is not None else None
+        exceptions = []
+        for item in rule.unless:
+            current = isinstance(moment, (int, float)) and moment < item.ends
+            held = interpreter.holds(item.when) is True
+            terms = explain_condition(item.when, interpreter)
+            exceptions.append(ExceptionNote(item.name, held, not current, terms))
+        hit = interpreter.holds(rule.when) is True and not any(note.held and not note.ended for note in exceptions)
+        terms = explain_condition(rule.when, interpreter)
+        return Explanation(rule.id, rule.verdict, rule.stage.value, hit, terms, tuple(exceptions))
+
+    def reason_values(self, rule: Rule, row: Sequence[object]) -> tuple[object, ...]:
+        """The values of the placeholders in the reason of ``rule``, with its declared parameters."""
+        maker = self._maker(rule, {name: position for position, name in enumerate(rule.params)})
+        return maker.values(row, tuple(rule.params.values()))
+
+    def interpreter(self, row: Sequence[object], params: Mapping[str, Value]) -> Interpreter:
+        """The plain evaluator over one row, with these lists."""
+        return Interpreter(row, params, self._lookups)
+
+    def row(self, given: Mapping[str, Value | None]) -> list[object]:
+        """A row that has ``given`` and nothing else; a setup at ``TEST_TS`` unless it says otherwise."""
+        row: list[object] = [None] * len(self.names.order)
+        for name, value in {"kind": "setup", "ts": rule_files.TEST_TS, **given}.items():
+            if name in self.names.order:
+                row[self.names.order[name]] = value
+        return row
+
+    def compile_single(self, rule: Rule) -> Callable[[Sequence[object], Mapping[str, Value]], bool]:
+        """(row, parameters) → whether the compiled rule hits, whatever its stage: for its own tests."""
+        clause = self._clause(rule, {name: position for position, name in enumerate(rule.params)})
+        function = compile_pack(rule.id, [clause], self._lookups)
+        names = tuple(rule.params)
+
+        def hits(row: Sequence[object], params: Mapping[str, Value]) -> bool:
+            return bool(function(row, [params[name] for name in names]))
+
+        return hits
+
+    # Compiling
+
+    def _clause(self, rule: Rule, params: Mapping[str, int]) -> Clause:
+        exceptions = tuple((item.when, item.ends) for item in rule.unless)
+        return Clause(rule.when, exceptions, self.names.slot("ts"), params)
+
+    def _compile(self, pack: str, rules: Sequence[Rule]) -> _Pack:
+        places: list[tuple[str, str]] = []
+        clauses: list[Clause] = []
+        makers: list[_Maker] = []
+        for rule in rules:
+            conditions = (rule.when, *(item.when for item in rule.unless))
+            used = {atom.name for condition in conditions for atom in atoms_in(condition) if isinstance(atom, Param)}
+            shown = {placeholder.name.removeprefix("params.") for placeholder in rule.reason.placeholders}
+            positions: dict[str, int] = {}
+            for name in rule.params:
+                if name in used or name in shown:
+                    positions[name] = len(places)
+                    places.append((rule.id, name))
+            clauses.append(self._clause(rule, positions))
+            makers.append(self._maker(rule, positions))
+        return _Pack(compile_pack(pack, clauses, self._lookups), tuple(makers), tuple(places))
+
+    def _maker(self, rule: Rule, params: Mapping[str, int]) -> _Maker:
+        sources = []
+        for placeholder in rule.reason.placeholders:
+            if placeholder.name.startswith("params."):
+                sources.append((True, params[placeholder.name.removeprefix("params.")]))
+            else:
+                sources.append((False, self.names.order[placeholder.name]))
+        like = Hit(
+            rule.id,
+            rule.verdict,
+            rule.stage,
+            rule.percent,
+            rule.label,
+            rule.target,
+            f"rule:{rule.id}",
+            rule.reason,
+        )
+        return _Maker((_RANK[rule.verdict], rule.id), like, tuple(sources))
+
+    def _protecting(self) -> _Pack | None:
+        """The lists of class protect as clauses of their own: no rule has to name them."""
+        clauses = []
+        makers = []
+        for item in self.lists:
+            condition = self._protection(item)
+            if condition is None:
+                continue
+            clauses.append(Clause(condition))
+            titles = item.title.versions
+            reason = ReasonText((), tuple((language, Template((text,))) for language, text in titles))
+            like = Hit(item.name, "protect", Stage.ENFORCE, 100.0, "", "", f"list:{item.name}", reason)
+            makers.append(_Maker((_RANK["protect"], f"list:{item.name}"), like, ()))
+        if not clauses:
+            return None
+        return _Pack(compile_pack(_LISTS, clauses, self._lookups), tuple(makers), ())
+
+    def _protection(self, item: ListFile) -> Condition | None:
+        """True of the calls that the list protects.
+
+        A caller is believed only on a trunk that is known to be national or a subscriber's: from abroad anybody can
+        present the number of a bank or of the police, and that is the fraud that this product exists for.
+        """
+        ts = self.names.slot("ts")
+        trunk_class = self.names.slot("trunk_class")
+        ways: list[Condition] = []
+        for name in item.protects:
+            slot = self.names.slot(name)
+            if slot is None or ts is None:
+                continue
+            listed = Listed(slot, item.name, ts, f"{name} in lists.{item.name}")
+            if name != "caller":
+                ways.append(listed)
+            elif trunk_class is not None:
+                ways.append(And((listed, OneOf(trunk_class, _SAFE_TRUNKS, f"trunk_class in {list(_SAFE_TRUNKS)}"))))
+        return Or(tuple(ways)) if ways else None
+
+
+def _rank(found: tuple[tuple[int, str], Hit]) -> tuple[int, str]:
+    return found[0]
+
+
+def _fitting(given: object, declared: Value) -> Value | None:
+    """``given`` as a value of the declared kind; None when it is of another kind."""
+    kind = param_type(declared)
+    if kind == "bool":
+        return given if isinstance(given, bool) else None
+    if kind == "number":
+        return _number(given)
+    if kind == "text":
+        return given if isinstance(given, str) and 0 < len(given) <= 256 else None
+    if not isinstance(given, (list, tuple)) or not 0 < len(given) <= 64:
+        return None
+    if kind == "texts":
+        return tuple(given) if all(isinstance(item, str) for item in given) else None
+    numbers = [_number(item) for item in given]
+    found = tuple(number for number in numbers if number is not None)
+    return found if len(found) == len(numbers) else None
+
+
+def _number(given: object) -> float | None:
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        return None
+    try:
+        number = float(given)
+    except OverflowError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def shown_value(value: Value | None) -> str:
+    """A value as it is written in YAML."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}" if abs(value) < 1e6 or value != int(value) else f"{value:.0f}"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"[{', '.join(shown_value(item) for item in value)}]"
+
+
+def names_of(
+    fields: Mapping[str, Field], windows: Sequence[str], order: Sequence[str], lists: Mapping[str, str]
+) -> Names:
+    """What the conditions of rules may speak of."""
+    return Names(fields, {name: index for index, name in enumerate(order)}, frozenset(windows), {}, lists)
+
+
+def load_rules(
+    rules_dir: Path, *, fields: Mapping[str, Field], windows: Sequence[str], order: Sequence[str]
+) -> RuleSet:
+    """The rules of ``rules_dir`` (packs/*/*.yaml and lists/*.yaml), checked and compiled.
+
+    ``order`` names the positions of a row: fields and facts, then windows, then ``score``. BundleError carries
+    every problem of every file.
+    """
+    unknown = [name for name in fields if name not in order]
+    if unknown:
+        sheet = Sheet("fields.yaml")
+        for name in unknown:
+            sheet.add(Message.FIELD_ORDER, name=name)
+        raise_problems([sheet])
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(f"{LANGUAGE_VERSION}\n{describe(fields)}\n{' '.join(windows)}\n{' '.join(order)}".encode())
+    sheets: list[Sheet] = []
+    lists: dict[str, ListFile] = {}
+    for path in _yaml_files(rules_dir / _LISTS, sheets):
+        sheet, raw = read_sheet(path, limit=list_files.MAX_BYTES)
+        sheets.append(sheet)
+        digest.update(b"\0" + path.name.encode() + b"\0" + raw)
+        found = list_files.read_list(sheet, path.stem)
+        if found is not None:
+            lists[found.name] = found
+    names = names_of(fields, windows, order, {item.name: item.kind for item in lists.values()})
+    rules: dict[str, Rule] = {}
+    for pack in _packs(rules_dir / "packs", sheets):
+        for path in _yaml_files(pack, sheets):
+            sheet, raw = read_sheet(path, limit=rule_files.MAX_BYTES)
+            sheets.append(sheet)
+            digest.update(b"\0" + f"{pack.name}/{path.name}".encode() + b"\0" + raw)
+            rule = rule_files.read_rule(sheet, pack.name, path.stem, names)
+            if rule is None:
+                continue
+            if rule.id in rules:
+                sheet.add(
+                    Message.NAME_TWICE, rule.where.line, 1, what="rule", name=rule.id, file=rules[rule.id].where.file
+                )
+            rules.setdefault(rule.id, rule)
+    raise_problems(sheets)
+    return RuleSet(
+        rules.values(), lists.values(), fields=fields, windows=windows, order=order, digest=digest.hexdigest()
+    )
+
+
+def _packs(folder: Path, sheets: list[Sheet]) -> list[Path]:
+    """The folders of the packs; what stands beside them is noted."""
+    if not folder.is_dir():
+        sheet = Sheet(str(folder.parent))
+        sheet.add(Message.DIRECTORY_MISSING, name=folder.name)
+        sheets.append(sheet)
+        return []
+    packs = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not form.good_name(path.name, pack=True):
+                sheet = Sheet(str(path))
+                hint = "use small Latin letters, digits, - and _, beginning with a letter"
+                sheet.add(Message.BAD_NAME, hint=hint, name=path.name, what="a pack")
+                sheets.append(sheet)
+            packs.append(path)
+        elif path.suffix.lower() in (".yaml", ".yml"):
+            sheet = Sheet(str(path))
+            sheet.add(Message.FILE_MISPLACED, file=path.name)
+            sheets.append(sheet)
+    return packs
+
+
+def _yaml_files(folder: Path, sheets: list[Sheet]) -> list[Path]:
+    """The .yaml files of a folder in the order of their names; files that would be passed over silently are noted."""
+    if not folder.is_dir():
+        return []
+    files = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        name = path.name
+        if name.startswith(".") or name.endswith("~"):
+            continue
+        if path.suffix == ".yaml":
+            files.append(path)
+        elif path.suffix.lower() in (".yaml", ".yml"):
+            sheet = Sheet(str(path))
+            sheet.add(Message.FILE_SUFFIX)
+            sheets.append(sheet)
+    if len(files) > MAX_FILES:
+        sheet = Sheet(str(folder))
+        sheet.add(Message.TOO_MANY, what="this folder", limit=MAX_FILES)
+        sheets.append(sheet)
+        return []
+    return files
+
+
+def read_call(text: str, rules: RuleSet) -> dict[str, Value | None]:
+    """What a person says of one call, as JSON or YAML: names of fields, facts and windows with values.
+
+    UsageError with the place in the text when a name does not exist or a value does not fit.
+    """
+    sheet = Sheet("call", text)
+    root = parse_sheet(sheet, max_nodes=1_000)
+    given = rule_files.read_given(sheet, root, rules.names) if root is not None else {}
+    if sheet.problems:
+        raise UsageError.of(sheet.sorted_problems())
+    return given
+
+
+def compile_where(
+    text: str, where: Location, fields: Mapping[str, Field], order: Sequence[str]
+) -> Callable[[Sequence[object]], bool]:
+    """The predicate of a window: row → whether ``text`` is true of it; unknown counts as not true.
+
+    ``where`` is the place of the text's first character. Every field may be read, also one that is known late.
+    BundleError carries the problems.
+    """
+    sheet = _PlacedSheet(where, text)
+    lines = text.split("\n")
+    origins = [(where.line + number, max(1, where.column)) for number in range(len(lines))]
+    names = Names(
+        fields,
+        {name: index for index, name in enumerate(order)},
+        setup_only=False,
+        params_allowed=False,
+        where="in the where of a window",
+    )
+    condition = check_condition(Excerpt(sheet, text, origins), names)
+    if condition is None:
+        raise BundleError.of(sheet.sorted_problems())
+    return compile_predicate(condition)
+
+
+class _PlacedSheet(Sheet):
+    """A sheet of which only one text is known, standing somewhere in a file."""
+
+    def __init__(self, where: Location, text: str) -> None:
+        super().__init__(where.file)
+        self._first = where.line
+        self._shown = [" " * (max(1, where.column) - 1) + line for line in text.split("\n")]
+
+    def line(self, number: int) -> str:
+        """The text's own line, moved to its column."""
+        position = number - self._first
+        return self._shown[position] if 0 <= position < len(self._shown) else ""

@@ -1,0 +1,153 @@
+"""A model bundle: loading it with everything checked, and predicting. Training is in ``training``.
+
+A directory ``<name>/<version>/`` holds model.txt (LightGBM's text form, never pickle), manifest.toml, golden.csv
+(rows and the scores they must give) and card.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from antifraud.domain import ModelError, Stage
+from antifraud.scoring.manifest import RESTORE, Artefact, Manifest, Thresholds, read_manifest
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+Floats = npt.NDArray[np.float64]
+
+MANIFEST: Final = "manifest.toml"
+TREES: Final = "model.txt"
+GOLDEN: Final = "golden.csv"
+CARD: Final = "card.md"
+_TOLERANCE: Final = 1e-9
+
+
+class Model:
+    """A loaded model. ``predict`` is deterministic: the same row gives the same bits in whatever batch it comes."""
+
+    def __init__(self, manifest: Manifest, booster: Booster) -> None:
+        self.manifest = manifest
+        self._booster = booster
+
+    @classmethod
+    def load(cls, directory: Path) -> Model:
+        """The model in ``directory``; ModelError when a file is missing, cut, edited, or does not give its scores."""
+        manifest = read_manifest(directory / MANIFEST)
+        trees = _sealed(directory, manifest.trees)
+        golden = _sealed(directory, manifest.golden)
+        booster = _booster(trees, directory / manifest.trees.file)
+        found = tuple(booster.feature_name())
+        if found != manifest.features:
+            raise ModelError(
+                f"{directory / manifest.trees.file}: its features are not those of the manifest, in that order",
+                hint=RESTORE,
+            )
+        model = cls(manifest, booster)
+        rows, scores = _read_golden(golden, directory / manifest.golden.file, manifest.features)
+        given = model.predict(rows)
+        wrong = np.flatnonzero(~(np.abs(given - scores) <= _TOLERANCE))
+        if len(wrong):
+            at = int(wrong[0])
+            raise ModelError(
+                f"{directory}: golden row {at + 1} gives {given[at]:.6f} instead of {scores[at]:.6f}",
+                hint="this LightGBM computes otherwise than the one that trained the model; " + RESTORE,
+            )
+        return model
+
+    @property
+    def id(self) -> str:
+        """``name/version@hash8``: in every decision made with this model."""
+        return f"{self.manifest.name}/{self.manifest.version}@{self.manifest.digest[:8]}"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that ``predict`` expects, in order."""
+        return self.manifest.features
+
+    @property
+    def windows_digest(self) -> str:
+        """The digest of the windows that the model was trained on."""
+        return self.manifest.windows_digest
+
+    @property
+    def stage(self) -> Stage:
+        """How far the model's roll-out has come."""
+        return self.manifest.stage
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The certified thresholds."""
+        return self.manifest.thresholds
+
+    def predict(self, rows: Floats) -> Floats:
+        """Probabilities of fraud, float64[n], of ``rows`` float64[n, features]; NaN in a row means missing."""
+        if rows.ndim != 2 or rows.shape[1] != len(self.manifest.features):
+            raise ModelError(
+                f"rows of shape {rows.shape} do not fit a model with {len(self.manifest.features)} features",
+                hint="the columns are the windows in order, then the facts",
+            )
+        if not len(rows):
+            return np.empty(0, dtype=np.float64)
+        return self.manifest.calibration.probabilities(raw_scores(self._booster, rows))
+
+
+def raw_scores(booster: Booster, rows: Floats) -> Floats:
+    """The trees' sums, float64[n], on one thread."""
+    return np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
+
+
+def golden_text(names: tuple[str, ...], rows: Floats, scores: Floats) -> str:
+    """golden.csv: the features' names and ``score``, then rows; an empty cell is a missing value."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*names, "score"])
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        writer.writerow(["" if value != value else repr(value) for value in row] + [repr(score)])
+    return out.getvalue()
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of ``content`` in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sealed(directory: Path, artefact: Artefact) -> bytes:
+    path = directory / artefact.file
+    if Path(artefact.file).name != artefact.file:
+        raise ModelError(f"{directory / MANIFEST}: {artefact.file!r} is not a file beside the manifest", hint=RESTORE)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}", hint=RESTORE) from error
+    if sha256(content) != artefact.sha256:
+        raise ModelError(f"{path}: cut short or edited: its SHA-256 is not the manifest's", hint=RESTORE)
+    return content
+
+
+def _booster(content: bytes, path: Path) -> Booster:
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_str=content.decode("utf-8"))
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:
+        raise ModelError(f"{path}: LightGBM cannot read it: {error}", hint=RESTORE) from error
+
+
+def _read_golden(content: bytes, path: Path, features: tuple[str, ...]) -> tuple[Floats, Floats]:
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8"))))
+        if not lines or tuple(lines[0]) != (*features, "score") or len(lines) < 2:
+            raise ModelError(f"{path}: its columns are not the model's features and score", hint=RESTORE)
+        cells = [[float(cell) if cell else float("nan") for cell in line] for line in lines[1:]]
+        table = np.array(cells, dtype=np.float64).reshape(len(cells), len(features) + 1)
+    except ValueError as error:
+        raise ModelError(f"{path}: not a table of numbers: {error}", hint=RESTORE) from error
+    return table[:, :-1], table[:, -1]

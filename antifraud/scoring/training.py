@@ -1,0 +1,368 @@
+"""Training: rows in, a sealed model directory out. The rows come from the same fold and facts as the live engine.
+
+Slices follow time: the trees are grown on the first, stopped and calibrated on the second, thresholds are certified
+on the third and measured on the last. A campaign belongs to the slice in which it first called; its later calls are
+left out of later slices, so that nothing is measured on a campaign the trees have seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from antifraud.domain import ModelError, Stage
+from antifraud.scoring import calibration as calibrating
+from antifraud.scoring.calibration import Calibration
+from antifraud.scoring.card import card_text
+from antifraud.scoring.certificate import Certificate, certify
+from antifraud.scoring.manifest import FORMAT, Artefact, Manifest, Thresholds, write_manifest
+from antifraud.scoring.metrics import auc, average_precision, recall
+from antifraud.scoring.model import CARD, GOLDEN, MANIFEST, TREES, Model, golden_text, raw_scores, sha256
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Texts = npt.NDArray[np.str_]
+
+#: What the field knows: more of these never makes a call less suspicious.
+MONOTONE: Final[Mapping[str, int]] = {
+    "caller_reports_30d": 1,
+    "caller_sequential_10m": 1,
+    "callee_new_callers_2h": 1,
+    "spoofed_cli": 1,
+}
+_GOLDEN_ROWS: Final = 40
+_PAUSE_S: Final = 6 * 3600.0
+_SNAP: Final = 0.08
+_LEAK_AUC: Final = 0.9995
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to train. Budgets are shares of benign calls; floors are the least probability that a verdict needs."""
+
+    trees: int = 100
+    leaves: int = 31
+    learning_rate: float = 0.1
+    min_leaf: int = 100
+    patience: int = 15
+    slices: tuple[float, float, float] = (0.5, 0.65, 0.85)
+    block_budget: float = 1e-4
+    divert_budget: float = 5e-4
+    label_budget: float = 5e-3
+    block_floor: float = 0.7
+    divert_floor: float = 0.5
+    label_floor: float = 0.3
+    threads: int = 0
+    seed: int = 1
+    stage: Stage = Stage.SHADOW
+
+
+class Rows(msgspec.Struct):
+    """Labelled feature vectors of setups: X float64[n, f] (NaN missing), y, time, campaign ("" honest), behaviour."""
+
+    X: Floats
+    y: Bools
+    ts: Floats
+    campaign: Texts
+    scenario: Texts
+
+
+def train(
+    rows: Rows,
+    *,
+    names: Sequence[str],
+    windows_digest: str,
+    out: Path,
+    name: str,
+    version: str,
+    options: Options | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    on_round: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Train on ``rows`` and write the model to the directory ``out``; the metrics that the manifest carries.
+
+    ``provenance`` goes into the manifest (command line, seeds, files and their hashes); ``on_round`` is told the
+    tree just grown and how many there may be. Raises ModelError when the rows cannot teach anything.
+    """
+    options = options if options is not None else Options()
+    names = tuple(names)
+    _check(rows, names)
+    _check_out(out)
+    slices = split(rows, options.slices)
+    grow, stop, choose, measure = (_taken(rows, chosen) for chosen in slices)
+    booster = _grow(grow, stop, names, options, on_round)
+    fitted = calibrating.fit(raw_scores(booster, stop.X), stop.y)
+    scores = fitted.probabilities(raw_scores(booster, choose.X))
+    benign = scores[~choose.y]
+    certificates = {
+        "block": certify(benign, options.block_budget, floor=options.block_floor),
+        "divert": certify(benign, options.divert_budget, floor=options.divert_floor),
+        "label": certify(benign, options.label_budget, floor=options.label_floor),
+    }
+    thresholds = Thresholds(
+        label=certificates["label"].threshold,
+        divert=certificates["divert"].threshold,
+        block=certificates["block"].threshold,
+    )
+    metrics = measured(measure, fitted.probabilities(raw_scores(booster, measure.X)), thresholds, names)
+    training: dict[str, Any] = {
+        "rows": len(rows.y),
+        "fraud_rows": int(rows.y.sum()),
+        "slice_rows": [len(part.y) for part in (grow, stop, choose, measure)],
+        "slice_fraud_rows": [int(part.y.sum()) for part in (grow, stop, choose, measure)],
+        "first_ts": float(rows.ts.min()),
+        "last_ts": float(rows.ts.max()),
+        "trees": best_trees(booster),
+        "leaves": options.leaves,
+        "learning_rate": options.learning_rate,
+        "min_leaf": options.min_leaf,
+        "seed": options.seed,
+        "lightgbm": _lightgbm_version(),
+        **(provenance or {}),
+    }
+    draft = _Draft(
+        name, version, options.stage, windows_digest, names, fitted, thresholds, certificates, training, metrics
+    )
+    _write(out, draft, booster, measure.X)
+    return metrics
+
+
+def split(rows: Rows, at: tuple[float, float, float]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Row indices of the four slices: by quantiles of the rows in time, each campaign only where it began."""
+    order = np.argsort(rows.ts, kind="stable")
+    count = len(order)
+    edges = [0, *_snapped(rows.ts[order], at), count]
+    place = np.empty(count, dtype=np.int64)
+    for index, (low, high) in enumerate(itertools.pairwise(edges)):
+        place[order[low:high]] = index
+    keep = np.ones(count, dtype=np.bool_)
+    campaigns, inverse = np.unique(rows.campaign, return_inverse=True)
+    began = np.full(len(campaigns), len(at) + 1, dtype=np.int64)
+    np.minimum.at(began, inverse, place)
+    named = campaigns[inverse] != ""
+    keep[named] = place[named] == began[inverse][named]
+    return tuple(np.flatnonzero((place == index) & keep) for index in range(len(at) + 1))
+
+
+def _snapped(ts: Floats, at: Sequence[float]) -> list[int]:
+    """Where to cut the ordered times: at the shares ``at``, moved to a pause of hours where one is near.
+
+    Seeds and files follow each other with such pauses; a cut between them keeps whole campaigns on one side.
+    """
+    count = len(ts)
+    pauses = np.flatnonzero(np.diff(ts) > _PAUSE_S) + 1
+    cuts: list[int] = []
+    for share in at:
+        cut = int(share * count)
+        if len(pauses):
+            nearest = int(pauses[np.argmin(np.abs(pauses - cut))])
+            if abs(nearest - cut) <= _SNAP * count and (not cuts or nearest > cuts[-1]):
+                cut = nearest
+        cuts.append(cut)
+    return cuts
+
+
+def measured(rows: Rows, scores: Floats, thresholds: Thresholds, names: Sequence[str]) -> dict[str, Any]:
+    """Metrics of ``scores`` on ``rows``: separation, recall and false rates at the thresholds, and by behaviour."""
+    y = rows.y
+    levels = {"label": thresholds.label, "divert": thresholds.divert, "block": thresholds.block}
+    benign = scores[~y]
+    result: dict[str, Any] = {
+        "rows": len(y),
+        "fraud_rows": int(y.sum()),
+        "auc": _round(auc(y, scores)),
+        "average_precision": _round(average_precision(y, scores)),
+        "recall": {level: _round(recall(y, scores, at)) for level, at in levels.items()},
+        "false_calls": {level: int(np.count_nonzero(benign >= at)) for level, at in levels.items()},
+        "benign_calls": len(benign),
+    }
+    if "caller_age" in names:
+        unseen = np.isnan(rows.X[:, list(names).index("caller_age")])
+        first = y & unseen
+        if first.any():
+            result["unseen_callers"] = {
+                "fraud_rows": int(first.sum()),
+                "auc": _round(auc(y[unseen], scores[unseen])),
+                **{f"recall_{level}": _round(recall(first, scores, at)) for level, at in levels.items()},
+            }
+    behaviours = {}
+    for behaviour in np.unique(rows.scenario).tolist():
+        chosen = rows.scenario == behaviour
+        part = {level: int(np.count_nonzero(scores[chosen] >= at)) for level, at in levels.items()}
+        behaviours[behaviour or "unnamed"] = {"rows": int(chosen.sum()), "fraud": bool(y[chosen].any()), **part}
+    result["behaviour"] = behaviours
+    return result
+
+
+def _round(value: float) -> float:
+    return round(value, 6)
+
+
+def _taken(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
+    part = Rows(rows.X[index], rows.y[index], rows.ts[index], rows.campaign[index], rows.scenario[index])
+    if not part.y.any() or part.y.all():
+        raise ModelError(
+            f"a slice of {len(index)} calls by time has only one class",
+            hint="give more events: eight days or seeds, so that campaigns begin in every slice",
+        )
+    return part
+
+
+def _check(rows: Rows, names: Sequence[str]) -> None:
+    count = len(rows.y)
+    if rows.X.ndim != 2 or rows.X.shape != (count, len(names)):
+        raise ModelError(f"rows of shape {rows.X.shape} do not fit {count} labels and {len(names)} features")
+    if not len(rows.ts) == len(rows.campaign) == len(rows.scenario) == count:
+        raise ModelError("rows, times, campaigns and behaviours are not of one length")
+    if len(set(names)) != len(names):
+        raise ModelError("a feature is named twice", hint="rename it in rules/windows.yaml")
+    odd = [name for name in names if not name.isascii() or any(letter in name for letter in ' ",:[]{}\t\n')]
+    if odd:
+        raise ModelError(f"LightGBM cannot name a feature {odd[0]!r}", hint="use a-z, 0-9 and _")
+    if count < 1000:
+        raise ModelError(f"{count} calls are too few to train on", hint="give 100,000 calls or more")
+    if not np.isfinite(rows.ts).all():
+        raise ModelError("a call has no time", hint="make the events again: antifraud simulate")
+    if np.isinf(rows.X).any():
+        column = names[int(np.flatnonzero(np.isinf(rows.X).any(axis=0))[0])]
+        raise ModelError(f"the feature {column} is infinite for some call", hint="a missing value is NaN")
+    if rows.y.all() or not rows.y.any():
+        what = "fraud" if rows.y.all() else "honest"
+        raise ModelError(f"all {count} calls are {what}: one class teaches nothing", hint="give events of both kinds")
+    for index, column in enumerate(names):
+        values = np.nan_to_num(rows.X[:, index], nan=-1.0)
+        alone = auc(rows.y, values)
+        if max(alone, 1.0 - alone) > _LEAK_AUC:
+            raise ModelError(
+                f"the feature {column} alone separates fraud from honest calls (AUC {max(alone, 1 - alone):.4f}): "
+                "it leaks the label",
+                hint="look how it is computed: nothing that is known after the call may be in it",
+            )
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
+        raise ModelError(f"{out} exists and is no model", hint="give --out a new directory, or one that holds a model")
+
+
+def _grow(
+    grow: Rows, stop: Rows, names: Sequence[str], options: Options, on_round: Callable[[int, int], None] | None
+) -> Booster:
+    import lightgbm
+
+    params = {
+        "objective": "binary",
+        "metric": "average_precision",
+        "num_leaves": options.leaves,
+        "learning_rate": options.learning_rate,
+        "min_data_in_leaf": min(options.min_leaf, max(1, len(grow.y) // 50)),
+        "feature_fraction": 0.9,
+        "bagging_fraction": 0.9,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "monotone_constraints": [MONOTONE.get(name, 0) for name in names],
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": options.threads or max(1, os.cpu_count() or 1),
+        "seed": options.seed,
+        "verbosity": -1,
+    }
+    train_set = lightgbm.Dataset(grow.X, grow.y.astype(np.float64), feature_name=list(names), params={"verbosity": -1})
+    stop_set = train_set.create_valid(stop.X, stop.y.astype(np.float64))
+
+    def report(state: Any) -> None:
+        if on_round is not None:
+            on_round(state.iteration + 1, options.trees)
+
+    return lightgbm.train(
+        params,
+        train_set,
+        num_boost_round=options.trees,
+        valid_sets=[stop_set],
+        callbacks=[lightgbm.early_stopping(options.patience, verbose=False), report],
+    )
+
+
+def best_trees(booster: Booster) -> int:
+    """How many trees early stopping keeps."""
+    return int(booster.best_iteration) if booster.best_iteration > 0 else int(booster.num_trees())
+
+
+def _lightgbm_version() -> str:
+    import lightgbm
+
+    return str(lightgbm.__version__)
+
+
+class _Draft(msgspec.Struct, frozen=True):
+    """What goes into the manifest beside hashes and digest."""
+
+    name: str
+    version: str
+    stage: Stage
+    windows_digest: str
+    features: tuple[str, ...]
+    calibration: Calibration
+    thresholds: Thresholds
+    certificate: dict[str, Certificate]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def _write(out: Path, draft: _Draft, booster: Booster, measured_rows: Floats) -> None:
+    trees = _without_parameters(booster.model_to_string(num_iteration=best_trees(booster))).encode()
+    sample = _golden_sample(raw_scores(booster, measured_rows))
+    rows = measured_rows[sample]
+    scores = draft.calibration.probabilities(raw_scores(booster, rows))
+    golden = golden_text(draft.features, rows, scores).encode()
+    manifest = Manifest(
+        format=FORMAT,
+        digest="",
+        trees=Artefact(TREES, sha256(trees)),
+        golden=Artefact(GOLDEN, sha256(golden)),
+        **msgspec.structs.asdict(draft),
+    )
+    manifest = msgspec.structs.replace(manifest, digest=manifest.sealed())
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        (part / TREES).write_bytes(trees)
+        (part / GOLDEN).write_bytes(golden)
+        (part / CARD).write_text(card_text(manifest), encoding="utf-8")
+        write_manifest(manifest, part / MANIFEST)
+        Model.load(part)  # what cannot be loaded is not written
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    except OSError as error:
+        raise ModelError(f"cannot write {out}: {error.strerror or error}", hint="check the directory") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _without_parameters(text: str) -> str:
+    # The list of training parameters names threads of the machine; the manifest says what matters.
+    head, _mark, _rest = text.partition("\nparameters:")
+    return head + "\n"
+
+
+def _golden_sample(scores: Floats) -> npt.NDArray[np.int64]:
+    """Rows over the whole range of scores, highest and lowest included."""
+    order = np.argsort(scores, kind="stable")
+    places = np.concatenate(
+        [
+            np.linspace(0, len(order) - 1, _GOLDEN_ROWS // 2),
+            np.linspace(len(order) * 0.97, len(order) - 1, _GOLDEN_ROWS // 2),
+        ]
+    )
+    return order[np.unique(places.astype(np.int64))]

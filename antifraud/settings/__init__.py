@@ -1,0 +1,25 @@
+"""Layered configuration: config/default.yaml, one file a region, the environment, the command line.
+
+Every value knows where it was said; everything wrong is reported at once, with file, line, column and a suggestion.
+"""
+
+from __future__ import annotations
+
+from antifraud.settings.directories import data_dir, state_dir
+from antifraud.settings.effective import BUILT_IN, Settings, Value
+from antifraud.settings.load import load_settings
+from antifraud.settings.schema import AlertSettings, EngineSettings, JournalSettings, RedisSettings, Region
+
+__all__ = [
+    "BUILT_IN",
+    "AlertSettings",
+    "EngineSettings",
+    "JournalSettings",
+    "RedisSettings",
+    "Region",
+    "Settings",
+    "Value",
+    "data_dir",
+    "load_settings",
+    "state_dir",
+]

@@ -1,0 +1,346 @@
+"""What may stand in config/: every key with its type, bounds, built-in default and a line of explanation.
+
+These structures are the one source of the checks, of the JSON schema that editors use, and of the built-in defaults
+(those of ``config/default.yaml`` say the same and are kept equal by a test).
+
+msgspec carries them because the event structures need it anyway: importing pydantic alone costs more than reading
+and checking all of config/ does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+REGION_CODE: Final = r"^[A-Z]{2}-[A-Z0-9]{1,3}\Z"
+SIP_URI: Final = (
+    r"^sips?:([A-Za-z0-9_.!~*'()&=+$/%-]{1,64}@)?[A-Za-z0-9.:\[\]-]{1,120}(;[A-Za-z0-9_.=+%-]{1,64}){0,8}\Z"
+)
+LISTEN: Final = r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,120}):[0-9]{1,5}\Z"
+TOPIC: Final = r"^[^/+#\x00-\x20$][^+#\x00-\x20]{0,119}\Z"
+REDIS_URL: Final = r"^((rediss?|unix)://[^\s\x00-\x1f]{1,500})?\Z"
+MQTT_URL: Final = r"^(mqtts?://[^\s\x00-\x1f]{1,500})?\Z"
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
+TRUNK_PATTERN: Final = r"^[\x21-\x7e]{1,64}\Z"
+RULE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,79}\Z"
+PATH: Final = r"^[^\x00-\x1f]{1,1024}\Z"
+
+
+def _meta(about: str, words: str = "") -> Meta:
+    return Meta(description=about, extra={"words": words} if words else None)
+
+
+RegionCode = Annotated[
+    str, Meta(pattern=REGION_CODE, max_length=6, extra={"words": "an ISO 3166-2 code such as KZ-75"})
+]
+Name = Annotated[str, Meta(pattern=NAME, extra={"words": "a name of letters, digits, dot, dash and underscore"})]
+SipUri = Annotated[str, Meta(pattern=SIP_URI, max_length=300)]
+Directory = Annotated[str, Meta(pattern=PATH)]
+Score = Annotated[float, Meta(ge=0.0, le=1.0)]
+Language = Literal["en", "kk", "ru"]
+CeilingWord = Literal["off", "shadow", "label", "challenge", "divert", "block"]
+TrunkClass = Literal["international", "national", "subscriber"]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mapping in which only the declared keys may stand."""
+
+
+class RedisSettings(_Section, frozen=True):
+    """The Redis that carries the log."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=REDIS_URL,
+            description='redis://host:6379/0, rediss://… or unix:///path; "" starts a private one (REDIS_URL sets it)',
+            extra={"words": 'a Redis address such as redis://host:6379/0, or ""'},
+        ),
+    ] = ""
+    socket_timeout_s: Annotated[
+        float, Meta(ge=0.05, le=60.0, description="seconds after which a silent Redis counts as gone")
+    ] = 2.0
+
+
+class EngineSettings(_Section, frozen=True):
+    """How one engine runs."""
+
+    max_batch: Annotated[int, Meta(ge=1, le=10_000, description="events decided in one go, at most")] = 512
+    snapshot_every_s: Annotated[
+        float, Meta(ge=1.0, le=86_400.0, description="seconds between two snapshots of the windows")
+    ] = 60.0
+    snapshot_dir: Annotated[
+        Directory | None,
+        _meta(
+            "where snapshots lie; null is snapshots/ in the state directory of the service or of the user",
+            "a directory or null",
+        ),
+    ] = None
+    retention_h: Annotated[
+        float, Meta(ge=0.1, le=2_400.0, description="hours that the streams in Redis are kept before they are trimmed")
+    ] = 48.0
+    lease_s: Annotated[
+        float, Meta(ge=0.5, le=300.0, description="seconds after which a standby engine takes over from a silent one")
+    ] = 3.0
+    metrics: Annotated[
+        Annotated[str, Meta(pattern=LISTEN)] | None,
+        _meta("address on which Prometheus may read the metrics; null is nowhere", "host:port or null"),
+    ] = None
+
+
+class JournalSettings(_Section, frozen=True):
+    """The record of decisions as Parquet files."""
+
+    directory: Annotated[
+        Directory | None,
+        _meta("where the files lie; null is journal/ in the state directory", "a directory or null"),
+    ] = None
+    roll_rows: Annotated[int, Meta(ge=1, le=1_000_000, description="decisions after which a file is closed")] = 50_000
+    roll_bytes: Annotated[
+        int, Meta(ge=1_024, le=1_073_741_824, description="bytes of decisions, before compression, that close a file")
+    ] = 33_554_432
+    roll_s: Annotated[float, Meta(ge=0.05, le=86_400.0, description="seconds after which a file is closed anyway")] = (
+        60.0
+    )
+    consumer: Annotated[
+        Name | None,
+        _meta("this reader's name in the consumer group; null is the machine's name", "a name or null"),
+    ] = None
+
+
+class AlertSettings(_Section, frozen=True):
+    """Alerts by MQTT, one message for every decision that is not allow under full enforcement."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=MQTT_URL,
+            description='mqtt://host:1883 or mqtts://host:8883; "" is no alerts',
+            extra={"words": 'a broker address such as mqtt://host:1883, or ""'},
+        ),
+    ] = ""
+    topic_prefix: Annotated[
+        str,
+        Meta(
+            pattern=TOPIC,
+            description="alerts go to <topic_prefix>/<shard>/<region>/<verdict>",
+            extra={"words": "a topic without spaces, + and # and without a / or $ at its beginning"},
+        ),
+    ] = "antifraud"
+    password_file: Annotated[
+        Directory | None,
+        _meta("file that holds the broker's password, so that it need not stand in the address", "a file or null"),
+    ] = None
+    ca_file: Annotated[
+        Directory | None,
+        _meta("certificate authority of an mqtts broker; null trusts those of the system", "a file or null"),
+    ] = None
+    consumer: Annotated[
+        Name | None,
+        _meta("this reader's name in the consumer group; null is the machine's name", "a name or null"),
+    ] = None
+    max_inflight: Annotated[
+        int, Meta(ge=1, le=1_000, description="messages sent and not yet confirmed by the broker, at most")
+    ] = 16
+    timeout_s: Annotated[
+        float, Meta(ge=0.1, le=300.0, description="seconds after which a silent broker counts as gone")
+    ] = 10.0
+
+
+class ThresholdSettings(_Section, frozen=True):
+    """Scores from which on the model asks for a verdict; null takes the model's own certified threshold."""
+
+    label: Annotated[Score | None, _meta("score from which on a call is labelled", "a number from 0 to 1 or null")] = (
+        None
+    )
+    challenge: Annotated[
+        Score | None, _meta("score from which on a caller is challenged", "a number from 0 to 1 or null")
+    ] = None
+    divert: Annotated[
+        Score | None, _meta("score from which on a call is diverted to the desk", "a number from 0 to 1 or null")
+    ] = None
+    block: Annotated[Score | None, _meta("score from which on a call is blocked", "a number from 0 to 1 or null")] = (
+        None
+    )
+
+
+class DeskSettings(_Section, frozen=True):
+    """The humans who take diverted calls."""
+
+    target: Annotated[
+        SipUri | None,
+        _meta(
+            "SIP URI of the desk; without one a diversion becomes a label",
+            "a SIP URI such as sip:desk@desk.example, or null",
+        ),
+    ] = None
+
+
+class ChallengeSettings(_Section, frozen=True):
+    """The announcement machine that asks a caller to prove that it is a person."""
+
+    target: Annotated[
+        SipUri | None,
+        _meta(
+            "SIP URI of the machine that asks callers for a digit; without one a challenge becomes a label",
+            "a SIP URI such as sip:challenge@desk.example, or null",
+        ),
+    ] = None
+
+
+class BlockSettings(_Section, frozen=True):
+    """How a blocked call is refused."""
+
+    code: Annotated[
+        Literal[403, 480, 486, 600, 603, 608],
+        _meta(
+            "SIP status of a refusal: 608 says that an automaton refused (RFC 8688), 603 is the older Decline",
+            "one of 403, 480, 486, 600, 603, 608",
+        ),
+    ] = 608
+
+
+RuleParams = dict[Annotated[str, Meta(pattern=RULE_ID, extra={"words": "the id of a rule"})], dict[str, Any]]
+
+
+class PolicySettings(_Section, frozen=True):
+    """What is done with calls; every key here may be overridden by a region."""
+
+    ceiling: Annotated[
+        CeilingWord,
+        _meta(
+            "the hardest verdict that is carried out: off, shadow, label, challenge, divert or block",
+            "one of off, shadow, label, challenge, divert, block",
+        ),
+    ] = "shadow"
+    thresholds: Annotated[ThresholdSettings, _meta("scores from which on the model asks for a verdict")] = (
+        ThresholdSettings()
+    )
+    desk: Annotated[DeskSettings, _meta("the humans who take diverted calls")] = DeskSettings()
+    challenge: Annotated[ChallengeSettings, _meta("the machine that asks callers to prove themselves")] = (
+        ChallengeSettings()
+    )
+    block: Annotated[BlockSettings, _meta("how a blocked call is refused")] = BlockSettings()
+    language: Annotated[
+        Language | None,
+        _meta(
+            "language of reasons: en, kk or ru; null is the language of the whole shard", "one of en, kk, ru, or null"
+        ),
+    ] = None
+    rules: Annotated[
+        RuleParams,
+        _meta("parameters of rules: rule id, then parameter and value", "a mapping, each rule id with its parameters"),
+    ] = {}
+
+
+class SwitchSettings(_Section, frozen=True):
+    """One switch that sends calls."""
+
+    region: Annotated[RegionCode, _meta("the region that the switch serves", "an ISO 3166-2 code such as KZ-75")]
+
+
+class TrunkSettings(_Section, frozen=True):
+    """A family of trunks by the pattern of their names."""
+
+    match: Annotated[
+        str,
+        Meta(
+            pattern=TRUNK_PATTERN,
+            description="name of a trunk, * and ? stand for anything",
+            extra={"words": 'a trunk name without spaces, such as "intl-*"'},
+        ),
+    ]
+    class_: Annotated[TrunkClass, _meta("what they carry: international, national or subscriber calls")] = (
+        msgspec.field(name="class")
+    )
+
+
+class Document(_Section, frozen=True):
+    """config/default.yaml: what holds for the whole shard."""
+
+    shard: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9_-]{1,32}\Z",
+            description="name of the log and its engines; part of every key in Redis",
+            extra={"words": "1 to 32 of a-z, 0-9, - and _"},
+        ),
+    ] = "kz"
+    country: Annotated[
+        str,
+        Meta(pattern=r"^[A-Z]{2}\Z", description="home country, ISO 3166-1", extra={"words": "two letters such as KZ"}),
+    ] = "KZ"
+    dial_plan: Annotated[Name, _meta("how numbers are read: dialplans/<dial_plan>.yaml")] = "kz"
+    utc_offset_min: Annotated[
+        int, Meta(ge=-720, le=840, description="local time, minutes east of UTC; fixed, without daylight saving")
+    ] = 300
+    default_region: Annotated[
+        RegionCode, _meta("region of a call that neither switch nor callee gives a region to")
+    ] = "KZ-71"
+    language: Annotated[Language, _meta("language of reasons: en, kk or ru")] = "ru"
+    deadline_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=30_000,
+            description="milliseconds that a switch waits for the verdict before it lets the call go on",
+        ),
+    ] = 150
+    rules: Annotated[
+        Directory | None,
+        _meta(
+            "directory of the rules; null is the one that came along (ANTIFRAUD_RULES sets it)", "a directory or null"
+        ),
+    ] = None
+    model: Annotated[
+        Directory | None,
+        _meta(
+            "model: name/version under models/, or a directory; null decides by rules alone",
+            "name/version, a directory, or null",
+        ),
+    ] = None
+    redis: Annotated[RedisSettings, _meta("the Redis that carries the log")] = RedisSettings()
+    engine: Annotated[EngineSettings, _meta("how the engine runs")] = EngineSettings()
+    journal: Annotated[JournalSettings, _meta("the record of decisions as Parquet files")] = JournalSettings()
+    alerts: Annotated[AlertSettings, _meta("alerts by MQTT")] = AlertSettings()
+    policy: Annotated[PolicySettings, _meta("what is done with calls where a region says nothing else")] = (
+        PolicySettings()
+    )
+    switches: Annotated[
+        dict[Name, SwitchSettings],
+        _meta("switch name, then the region that it serves", "a mapping, each switch with its region"),
+    ] = {}
+    trunks: Annotated[
+        tuple[TrunkSettings, ...],
+        _meta("families of trunks, the first match counts", "a list, each item {match: …, class: …}"),
+    ] = ()
+    adapters: Annotated[
+        dict[Name, dict[str, Any]],
+        _meta("adapter name, then its own options", "a mapping, each adapter with its options"),
+    ] = {}
+
+
+class RegionName(_Section, frozen=True):
+    """What a region is called."""
+
+    en: Annotated[str, Meta(min_length=1, max_length=80, description="in English")]
+    ru: Annotated[str, Meta(min_length=1, max_length=80, description="in Russian")]
+    kk: Annotated[str, Meta(min_length=1, max_length=80, description="in Kazakh")]
+
+
+class RegionDocument(_Section, frozen=True):
+    """config/regions/<code>.yaml: what one region does differently."""
+
+    name: Annotated[RegionName, _meta("what the region is called")]
+    policy: Annotated[PolicySettings, _meta("what differs from the policy in default.yaml")] = PolicySettings()
+
+
+class Region(msgspec.Struct, frozen=True):
+    """A region with everything that holds in it, after all layers."""
+
+    code: str
+    name: RegionName
+    policy: PolicySettings
+    switches: tuple[str, ...] = ()

@@ -1,0 +1,105 @@
+"""The compiled form of every condition means what the interpreter says: on any row, with anything missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from antifraud.domain import BundleError
+from antifraud.rulekit.checker import MAX_DEPTH
+from antifraud.rulekit.compiler import Clause, compile_pack, compile_predicate
+from antifraud.rulekit.interpreter import Interpreter, Lookup
+from antifraud.rulekit.tree import And, Condition, Not, Or, atoms_in, lists_in
+
+from .conditions import LISTS, NAMES, PARAMS, SLOTS, check, conditions, rows, write
+
+POSITIONS = {name: position for position, name in enumerate(PARAMS)}
+PACKED = list(PARAMS.values())
+
+
+def known(text: str, otherwise: float) -> float:
+    return {"+77001234567": 100.0, "ab": float("inf")}.get(text, otherwise)
+
+
+def blocks(text: str, otherwise: float) -> float:
+    return 2.0 if text.startswith("+7700") else otherwise
+
+
+LOOKUPS: dict[str, Lookup] = {"known": known, "blocks": blocks}
+
+BRISK = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@BRISK
+@given(conditions, st.lists(rows, min_size=1, max_size=4))
+def test_compiled_equals_interpreted(condition: Condition, calls: list[list[Any]]) -> None:
+    function = compile_pack("p", [Clause(condition, (), None, POSITIONS)], LOOKUPS)
+    opposite = compile_pack("p", [Clause(Not(condition), (), None, POSITIONS)], LOOKUPS)
+    for row in calls:
+        held = Interpreter(row, PARAMS, LOOKUPS).holds(condition)
+        assert bool(function(row, PACKED)) == (held is True)
+        assert bool(opposite(row, PACKED)) == (held is False)
+
+
+@BRISK
+@given(st.lists(conditions, min_size=1, max_size=5), rows)
+def test_a_pack_gives_its_rules_in_order(several: list[Condition], row: list[Any]) -> None:
+    function = compile_pack("p", [Clause(condition, (), None, POSITIONS) for condition in several], LOOKUPS)
+    interpreter = Interpreter(row, PARAMS, LOOKUPS)
+    expected = tuple(index for index, condition in enumerate(several) if interpreter.holds(condition) is True)
+    assert function(row, PACKED) == expected
+
+
+@BRISK
+@given(conditions, conditions, st.sampled_from((-1.0, 0.0, 2.0, 1e300)), rows)
+def test_exceptions(when: Condition, exception: Condition, ends: float, row: list[Any]) -> None:
+    clause = Clause(when, ((exception, ends),), SLOTS["ts"], POSITIONS)
+    interpreter = Interpreter(row, PARAMS, LOOKUPS)
+    current = row[0] is not None and row[0] < ends
+    spared = current and interpreter.holds(exception) is True
+    hit = bool(compile_pack("p", [clause], LOOKUPS)(row, PACKED))
+    assert hit == (interpreter.holds(when) is True and not spared)
+
+
+@BRISK
+@given(conditions, rows)
+def test_written_and_read_again(condition: Condition, row: list[Any]) -> None:
+    text = write(condition)
+    try:
+        again = check(text)
+    except BundleError as error:
+        # Random trees can be larger than people's; only the bounds may refuse them.
+        codes = {getattr(problem, "code", "") for problem in error.problems}
+        assert codes <= {"condition-too-deep", "condition-too-long", "condition-too-much", "constant-term"}, text
+        assume(False)
+        raise
+    assert write(again) == text
+    first, second = Interpreter(row, PARAMS, LOOKUPS), Interpreter(row, PARAMS, LOOKUPS)
+    assert first.holds(again) == second.holds(condition)
+
+
+@BRISK
+@given(conditions, rows)
+def test_predicates_of_windows(condition: Condition, row: list[Any]) -> None:
+    assume(not lists_in(condition))
+    assume(not any(atom in atoms_in(condition) for atom in atoms_in(condition) if atom not in SLOTS.values()))
+    assert compile_predicate(condition)(row) is (Interpreter(row, PARAMS).holds(condition) is True)
+
+
+@BRISK
+@given(conditions, conditions, rows)
+def test_the_laws_of_three_valued_logic(one: Condition, other: Condition, row: list[Any]) -> None:
+    holds = Interpreter(row, PARAMS, LOOKUPS).holds
+    assert holds(Not(Not(one))) == holds(one)
+    assert holds(Not(And((one, other)))) == holds(Or((Not(one), Not(other))))
+    assert holds(And((one, other))) == holds(And((other, one)))
+
+
+def test_the_bounds_are_those_of_the_reference() -> None:
+    assert MAX_DEPTH == 32
+    assert set(LISTS) == set(LOOKUPS)
+    assert set(NAMES.params) == set(PARAMS)

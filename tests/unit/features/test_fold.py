@@ -1,0 +1,303 @@
+"""The fold case by case: what analysts may rely on, and what attackers may not do."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import antifraud.features
+from antifraud.domain import CallEvent, ConfigError, EventKind
+from antifraud.features import Fold, Limits, WindowSpec, kernels, warm_up
+from tests.property.features.streams import ROOMY, row_of, window, window_set
+
+T = 1_767_225_600.0
+SETUP, ANSWER, RELEASE, REPORT = EventKind
+
+
+def setup(ts: float, caller: str = "+77000000001", callee: str = "+77010000001", call_id: str = "") -> CallEvent:
+    return CallEvent(
+        kind=EventKind.SETUP, call_id=call_id or f"{ts}{caller}{callee}", ts=ts, caller=caller, callee=callee
+    )
+
+
+def release(ts: float, talk_s: float | None, caller: str = "+77000000001") -> CallEvent:
+    return CallEvent(
+        kind=EventKind.RELEASE, call_id=f"{ts}{caller}", ts=ts, caller=caller, callee="+77010000001", talk_s=talk_s
+    )
+
+
+def fold_of(*specs: WindowSpec, limits: Limits = ROOMY) -> Fold:
+    return Fold(window_set(specs), limits=limits)
+
+
+def values(fold: Fold, *events: CallEvent) -> list[list[float]]:
+    return fold.fold(events, [row_of(event) for event in events]).values.tolist()
+
+
+COUNT = window("calls", "count", "caller", 60, 12)
+CALLEES = window("callees", "distinct", "caller", 600, 12, of="callee")
+
+
+def test_a_call_does_not_count_itself_but_one_of_the_same_instant_before_it() -> None:
+    first, tie, later = values(fold_of(COUNT), setup(T), setup(T, call_id="tie"), setup(T + 1))
+    assert (first, tie, later) == ([0], [1], [2])
+
+
+def test_a_window_forgets_by_whole_buckets() -> None:
+    # Buckets of 5 s: the one of T is left when T + 60 begins, not a moment earlier.
+    assert values(fold_of(COUNT), setup(T), setup(T + 59.999), setup(T + 60)) == [[0], [1], [1]]
+
+
+def test_a_missing_number_has_no_past_and_leaves_none() -> None:
+    fold = fold_of(COUNT, CALLEES, window("called", "count", "callee", 60, 12))
+    rows = values(fold, setup(T, caller=""), setup(T + 1, caller=""))
+    assert [math.isnan(value) for value in rows[1]] == [True, True, False]
+    assert rows[1][2] == 1
+    assert fold.stats()["caller.keys"] == 0
+
+
+def test_never_seen_is_zero_for_counts_and_missing_for_shares_and_ages() -> None:
+    fold = fold_of(
+        COUNT,
+        CALLEES,
+        window("talk", "sum", "caller", 60, 12, on="release", of="talk_s"),
+        window("mean", "mean", "caller", 60, 12, on="release", of="talk_s"),
+        window("short", "share", "caller", 60, 12, on="release", where="talk_s < 10"),
+        window("age", "age", "caller"),
+        window("idle", "idle", "caller"),
+    )
+    (row,) = values(fold, setup(T))
+    assert row[:3] == [0, 0, 0]
+    assert all(math.isnan(value) for value in row[3:])
+
+
+def test_shares_sums_and_means_of_releases() -> None:
+    fold = fold_of(
+        window("talk", "sum", "caller", 60, 12, on="release", of="talk_s"),
+        window("mean", "mean", "caller", 60, 12, on="release", of="talk_s"),
+        window("short", "share", "caller", 60, 12, on="release", where="talk_s < 10"),
+    )
+    log = [release(T, 2.5), release(T + 1, 30.0), release(T + 2, None), setup(T + 3), setup(T + 70)]
+    inside, after = values(fold, *log)
+    assert inside == [32.5, 16.25, 1 / 3]
+    assert after[0] == 0
+    assert all(math.isnan(value) for value in after[1:])
+
+
+def test_a_share_seen_by_a_late_set_up_is_of_one_stretch_of_time() -> None:
+    fold = fold_of(window("short", "share", "caller", 60, 12, on="release", where="talk_s < 10"))
+    # The release at T + 65 pushes the short one at T out of the whole, and so out of the part.
+    log = [release(T, 1.0), release(T + 20, 50.0), release(T + 65, 50.0), setup(T + 30)]
+    assert values(fold, *log) == [[0.0]]
+
+
+def test_new_means_never_seen_when_they_called() -> None:
+    fold = fold_of(window("chain", "distinct", "callee", 7200, 12, of="caller", new="caller"))
+    victim, other = "+77010000001", "+77010000009"
+    log = [
+        setup(T, "+77000000001", other),  # known from here on, to whomever it calls later
+        setup(T + 10, "+77000000001", victim),
+        setup(T + 20, "+77000000002", victim),
+        setup(T + 30, "+77000000003", victim),
+        setup(T + 40, "+77000000003", victim),
+        setup(T + 50, "+77000000004", victim),
+    ]
+    assert values(fold, *log) == [[0], [0], [0], [1], [2], [2]]
+
+
+def test_sequential_counts_neighbours_not_redials() -> None:
+    fold = fold_of(window("sequential", "sequential", "caller", 600, 12, step=2))
+    called = ["+77010000010", "+77010000011", "+77010000011", "+77010000009", "+77010000012", "101", "102"]
+    rows = values(fold, *(setup(T + i, callee=number) for i, number in enumerate(called)), setup(T + 9))
+    assert [row[0] for row in rows] == [0, 0, 1, 1, 2, 2, 2, 2]
+
+
+def test_a_repeated_event_is_answered_and_not_counted_again() -> None:
+    fold = fold_of(COUNT)
+    call = setup(T, call_id="one")
+    folded = fold.fold([call, call, setup(T + 1, call_id="one", callee="+77010000002")], [None] * 3)
+    assert folded.values.tolist() == [[0], [1], [1]]
+    assert folded.duplicate.tolist() == [False, True, False]
+    assert fold.stats()["duplicates"] == 1
+
+
+def test_a_clock_ahead_or_behind_harms_nothing_but_itself() -> None:
+    fold = fold_of(COUNT, CALLEES, window("age", "age", "caller"))
+    log = [setup(T), setup(T + 300, callee="+77010000002"), setup(T - 40 * 86_400, callee="+77010000003"), setup(T + 1)]
+    rows = values(fold, *log, setup(T + 301))
+    assert rows[2] == [0, 0, 0]
+    assert rows[3][0] == 0, "the minute of T has left the ring, the one 300 s ahead is not yet"
+    assert rows[4][:2] == [1, 2]
+    assert rows[4][2] == 40 * 86_400 + 301
+
+
+@pytest.mark.parametrize("ts", [946_684_800.0, 4_102_444_799.0, -1e300, 1e300, 0.0])
+def test_absurd_times_corrupt_no_table(ts: float) -> None:
+    fold = fold_of(COUNT, CALLEES, window("age", "age", "caller"), window("second", "count", "caller", 1, 1))
+    rows = values(fold, setup(T), setup(ts), setup(ts, call_id="2"), setup(T, call_id="3"))
+    assert np.isfinite(rows).sum() == 15, "only the very first call has no age"
+    assert all(0 <= value <= 1e10 for value in rows[-1])
+
+
+def test_a_time_that_is_no_number_is_refused_before_anything_is_folded() -> None:
+    fold = fold_of(COUNT)
+    with pytest.raises(ValueError, match="finite"):
+        fold.fold([setup(T), setup(math.nan)], [None, None])
+    assert fold.stats()["events"] == 0
+
+
+def test_rows_must_line_up_with_events() -> None:
+    with pytest.raises(ValueError, match="1 events with 0 rows"):
+        fold_of(COUNT).fold([setup(T)], [])
+
+
+def test_an_event_without_a_row_satisfies_no_condition() -> None:
+    fold = fold_of(window("short", "share", "caller", 60, 12, on="release", where="talk_s < 10"))
+    fold.fold([release(T, 1.0)], [None])
+    assert values(fold, setup(T + 1)) == [[0.0]]
+
+
+def test_nothing_folded_gives_nothing() -> None:
+    folded = fold_of(COUNT).fold([], [])
+    assert folded.values.shape == (0, 1)
+    assert folded.duplicate.shape == (0,)
+
+
+def test_no_windows_at_all() -> None:
+    folded = fold_of().fold([setup(T)], [None])
+    assert folded.values.shape == (1, 0)
+
+
+def test_texts_with_separators_and_lone_surrogates_stay_apart() -> None:
+    fold = fold_of(COUNT, window("trunk", "count", "trunk", 60, 12))
+    odd = ["a\0b", "a", "\0", "\ud800", "\udcff", "я", "a\0"]
+    log = [setup(T, caller=text, call_id=f"x\0{number}") for number, text in enumerate(odd)]
+    assert [row[0] for row in values(fold, *log)] == [0] * len(odd)
+    again = [setup(T + 1, caller=text, call_id=f"y{number}") for number, text in enumerate(odd)]
+    assert [row[0] for row in values(fold, *again)] == [1] * len(odd)
+
+
+def test_rotating_callers_and_callees_stay_within_the_limits() -> None:
+    fold = fold_of(COUNT, CALLEES, limits=Limits(keys=500, pairs=1000, pairs_per_key=100, remembered=300))
+    for begin in range(0, 20_000, 1000):
+        batch = [setup(T + i / 10, f"+7700{i:07d}", f"+7701{i:07d}") for i in range(begin, begin + 1000)]
+        fold.fold(batch, [None] * len(batch))
+    stats = fold.stats()
+    assert stats["caller.keys"] == 500
+    assert stats["caller.evicted"] == 19_500
+    assert stats["caller>callee.pairs"] <= 1000
+    assert stats["remembered"] == 300
+    assert stats["memory_bytes"] <= stats["memory_limit_bytes"]
+    assert fold.longest_probe() < 40
+
+
+def test_one_key_cannot_take_the_pairs_of_all() -> None:
+    fold = fold_of(CALLEES, limits=Limits(keys=100, pairs=1000, pairs_per_key=50, remembered=1000))
+    quiet = "+77000000002"
+    values(fold, *(setup(T + i, quiet, f"+77020000{i:03d}") for i in range(20)))
+    hog = [setup(T + 30 + i / 100, "+77000000001", f"+7701{i:07d}") for i in range(5000)]
+    fold.fold(hog, [None] * len(hog))
+    assert fold.stats()["caller>callee.cut"] == 4950
+    assert values(fold, setup(T + 90, quiet), setup(T + 90)) == [[20], [50]]
+    assert fold.stats()["caller.evicted"] == 0
+
+
+@pytest.mark.parametrize("stride", [1, 2**10, 2**20, 10_000])
+def test_regular_numbers_do_not_crowd_the_index(stride: int) -> None:
+    fold = Fold(window_set([COUNT, CALLEES]), limits=Limits(keys=8192, pairs=8192, remembered=8192), secret=bytes(32))
+    batch = [setup(T, f"+7{10**9 + i * stride}", "+77010000001", call_id=str(i)) for i in range(8000)]
+    fold.fold(batch, [None] * len(batch))
+    assert fold.longest_probe() < 64
+
+
+def test_the_secret_decides_where_a_key_lies() -> None:
+    numbers = [10**11 + i for i in range(64)]
+    one = [int(kernels.mix(number, np.arange(4).astype(np.uint64))) for number in numbers]
+    other = [int(kernels.mix(number, np.arange(4, 8).astype(np.uint64))) for number in numbers]
+    assert not set(one) & set(other)
+    assert len(set(one)) == 64
+
+
+def test_text_is_hashed_with_siphash_1_3() -> None:
+    """Python's own hash of text is SipHash-1-3 of the same bytes; a known key makes the two comparable."""
+    # PYTHONHASHSEED=0 sets the key of Python's hash to zero.
+    code = "print(hash(b'antifraud'), hash(b'12345678'), hash(b''), __import__('sys').hash_info.algorithm)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if found[3] != "siphash13":
+        pytest.skip(f"this Python hashes with {found[3]}")
+    key = np.zeros(4, np.uint64)
+    for text, expected in ((b"antifraud", found[0]), (b"12345678", found[1])):
+        buffer = np.frombuffer(text, np.uint8)
+        assert np.uint64(kernels.sip(buffer, 0, len(text), key)) == np.int64(int(expected)).astype(np.uint64)
+
+
+def test_reindexing_changes_no_value() -> None:
+    fold = fold_of(COUNT, CALLEES)
+    values(fold, setup(T), setup(T + 1, callee="+77010000002"))
+    fold.reindex()
+    assert values(fold, setup(T + 2, callee="+77010000002")) == [[2, 2]]
+    assert values(fold, setup(T + 3)) == [[3, 2]]
+
+
+def test_equal_content_is_stored_once() -> None:
+    twice = fold_of(COUNT, window("again", "count", "caller", 60, 12))
+    assert twice.stats()["caller.bytes_per_key"] == fold_of(COUNT).stats()["caller.bytes_per_key"]
+
+
+def test_no_window_set_and_no_batch_makes_the_kernel_compile_again() -> None:
+    warm_up()
+    before = list(kernels.fold_batch.signatures)
+    values(fold_of(window("age", "age", "caller")), setup(T))
+    values(fold_of(), setup(T, caller="odd\0"), release(T, 1.0))
+    values(Fold(window_set(), limits=ROOMY), setup(T), release(T, 1.0), setup(T))
+    assert kernels.fold_batch.signatures == before
+    assert len(before) == 1
+
+
+def test_limits_follow_from_memory() -> None:
+    windows = window_set()
+    limits = Limits.of_memory(windows, 256 * 2**20)
+    fold = Fold(windows, limits=limits)
+    assert 0.3 * 256 * 2**20 < fold.stats()["memory_limit_bytes"] <= 256 * 2**20
+    with pytest.raises(ConfigError, match="holds only"):
+        Limits.of_memory(windows, 100_000)
+
+
+def test_senseless_limits_and_secrets_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the limit keys is 0"):
+        fold_of(COUNT, limits=Limits(keys=0))
+    with pytest.raises(ConfigError, match="secret"):
+        Fold(window_set([COUNT]), secret=b"short")
+
+
+def test_the_public_names() -> None:
+    assert antifraud.features.__all__ == [
+        "KINDS",
+        "Fold",
+        "Folded",
+        "Frozen",
+        "Limits",
+        "SnapshotError",
+        "WindowSet",
+        "WindowSpec",
+        "load_windows",
+        "warm_up",
+    ]
+    for name in antifraud.features.__all__:
+        assert getattr(antifraud.features, name) is not None
+    with pytest.raises(AttributeError):
+        antifraud.features.nothing  # noqa: B018
+
+
+def test_reading_declarations_loads_neither_numpy_nor_numba() -> None:
+    code = (
+        "import sys; from antifraud.features import load_windows; print(sorted({'numba', 'numpy'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

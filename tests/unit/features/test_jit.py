@@ -1,0 +1,50 @@
+"""The compiler: a missing place for the cache costs time, never the start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import antifraud.features
+from antifraud.features.jit import compiled
+
+PROGRAM = """
+from antifraud.features.jit import compiled
+from probe import double
+print(double(21), double.stats.cache_path)
+"""
+
+
+def test_code_without_a_file_is_compiled_without_a_cache() -> None:
+    scope: dict[str, object] = {}
+    exec("def triple(x):\n    return 3 * x\n", scope)
+    assert compiled(scope["triple"])(14) == 42  # type: ignore[operator, type-var]
+
+
+def test_where_the_package_cannot_be_written_the_cache_goes_to_the_user(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "probe.py").write_text(
+        "from antifraud.features.jit import compiled\n@compiled\ndef double(x):\n    return 2 * x\n"
+    )
+    (package / "__pycache__").write_text("a file where the cache directory would be, so that nobody can make it")
+    root = Path(antifraud.features.__file__).parents[2]
+    home = tmp_path / "home"
+    environment = {
+        "PYTHONPATH": f"{package}:{root}",
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home),
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-c", PROGRAM]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found.startswith("42 ")
+    assert str(home) in found
+    shutil.rmtree(home)
+    home.write_text("nor here")
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found.startswith("42 ")

@@ -1,0 +1,139 @@
+"""One input for each message of the catalogue: what a person wrote that earns it.
+
+Keys are message codes. A value is a condition, or a whole directory of files.
+"""
+
+from __future__ import annotations
+
+from .workbench import list_text, rule_text
+
+Files = dict[str, str | bytes]
+
+CONDITIONS: dict[str, str] = {
+    "empty-condition": "# only a comment",
+    "condition-too-long": " or ".join(['caller == "+77000000001"'] * 200),
+    "condition-too-deep": "(" * 17 + "caller_short" + ")" * 17,
+    "condition-too-much": "hour<0" + "-0" * 900 + " or caller_short",
+    "condition-backslash": 'user_agent == "a\\d+"',
+    "condition-syntax": "hour == not 3",
+    "unknown-sign": 'caller_country == "KZ" && hour > 20',
+    "assignment": 'caller_country = "KZ"',
+    "open-quote": 'caller_country == "KZ\n  and hour > 3',
+    "curly-quote": "caller_country == “KZ”",
+    "bad-number": "caller_calls_1m > 10x",
+    "leading-zero": "caller == 0800",
+    "lookalike": 'сaller == "+77000000001"',
+    "not-latin": 'страна == "KZ"',
+    "word-case": "caller_short AND hour > 20",
+    "python-word": "caller_age is None",
+    "missing-operator": 'caller_short trunk_class == "national"',
+    "missing-value-before": "caller_short and or hour > 3",
+    "missing-value-end": "caller_short and",
+    "bracket-open": "caller_short and (hour > 22 or hour < 6",
+    "bracket-stray": "caller_short and hour > 22)",
+    "stray-comma": "caller_short, hour > 22",
+    "unknown-name": "caller_cals_1m > 3",
+    "unknown-param": "hour > params.night",
+    "unknown-list": "caller in lists.banks",
+    "unknown-function": 'startswith(caller, "+7")',
+    "bare-namespace": "caller_calls_1m > params",
+    "no-attribute": 'caller.country == "KZ"',
+    "no-subscript": 'caller[0] == "+"',
+    "known-later": "talk_s < 10",
+    "argument-count": "between(hour, 22)",
+    "wrong-type": "caller + 1 > 3",
+    "cannot-compare": "caller == 77001234567",
+    "text-order": 'caller > "+7700"',
+    "bool-compare": "roaming == caller_short",
+    "value-impossible": 'trunk_class == "internatonal"',
+    "not-a-condition": "caller_calls_1m and caller_short",
+    "condition-as-value": "(hour > 3) + 1 > 2",
+    "constant-term": "caller_short or 1 < 2",
+    "in-needs-list": "caller in callee",
+    "list-element": 'caller_country in ["KZ", home_country]',
+    "list-mixed": 'caller in ["112", 103]',
+    "list-empty": "caller in []",
+    "missing-needs-name": "missing(hour + 1)",
+}
+
+_TESTS = """\
+tests:
+  - name: a hit
+    given: {caller: "+77000000001"}
+    expect: hit
+"""
+
+
+def _one(text: str, name: str = "sample") -> Files:
+    return {f"packs/demo/{name}.yaml": text}
+
+
+def _list(text: str, name: str = "sample") -> Files:
+    return {f"lists/{name}.yaml": text}
+
+
+DIRECTORIES: dict[str, Files] = {
+    "file-too-big": _one("# " + "x" * 70_000),
+    "file-not-utf8": _one(b"rule: sample\ntitle: \xff\xfe\n"),
+    "file-empty": _one("# nothing but a comment\n"),
+    "file-suffix": {"packs/demo/sample.yml": rule_text()},
+    "file-misplaced": {"packs/sample.yaml": rule_text()},
+    "control-character": _one(rule_text().replace("because", "be\u200bcause").replace("tests", "te\u0007sts")),
+    "tab-indent": _one(rule_text().replace("  verdict", "\tverdict")),
+    "yaml-syntax": _one(rule_text().replace("title: a rule", "title: a: rule")),
+    "yaml-documents": _one(rule_text() + "---\n" + rule_text()),
+    "yaml-alias": _one("rule: &name sample\ntitle: *name\n"),
+    "yaml-tag": _one('rule: !!python/object/apply:os.system ["true"]\n'),
+    "yaml-too-deep": _one("rule: " + "[" * 40 + "]" * 40 + "\n"),
+    "yaml-too-much": _one("tags: [" + "x," * 9_000 + "]\n"),
+    "duplicate-key": _one(rule_text() + "owner: somebody else\n"),
+    "key-not-text": _one("[a, b]: c\n"),
+    "unknown-key": _one(rule_text().replace("owner:", "ownr:")),
+    "missing-key": _one(rule_text().replace("why: because\n", "")),
+    "not-a-mapping": _one("- rule: sample\n"),
+    "not-a-list": _one(rule_text() + "tags: kz\n"),
+    "not-text": _one(rule_text().replace("owner: tests", "owner: [tests]")),
+    "no-value": _one(rule_text().replace("owner: tests", "owner:")),
+    "text-too-long": _one(rule_text().replace("title: a rule", "title: " + "a very long title " * 20)),
+    "unquoted-number": _list(list_text("sample", "[+77001234567]")),
+    "not-a-number": _one(rule_text(stage="canary", rollout="  percent: many\n") + _TESTS),
+    "not-a-bool": _one(rule_text() + "tests: [{name: a, given: {roaming: yes}, expect: hit}]\n"),
+    "not-a-date": _one(rule_text(rollout="  review_by: soon\n")),
+    "not-one-of": _one(rule_text(verdict="blok")),
+    "out-of-range": _one(rule_text(stage="canary", rollout="  percent: 100\n") + _TESTS),
+    "too-many": _one(rule_text() + "tags: [" + "a, " * 40 + "]\n"),
+    "unknown-language": _one(rule_text().replace("why: because", "why: {en: because, de: weil}")),
+    "bad-name": _one(rule_text(params="params:\n  Max Calls: 3\n", when="hour > 3")),
+    "list-kind-class": _list(list_text("sample", "[Linphone]", kind="user_agents", head="class: protect\n")),
+    "list-protects-class": _list(list_text("sample", '["112"]', head="protects: both\n")),
+    "entry-not-number": _list(list_text("sample", '["8 700 000 0001"]')),
+    "entry-not-prefix": _list(list_text("sample", '["+7x"]', kind="prefixes")),
+    "entry-bad-trunk": _list(list_text("sample", '["*-lab"]', kind="trunks")),
+    "entry-short-agent": _list(list_text("sample", '["sip"]', kind="user_agents")),
+    "entry-twice": _list(list_text("sample", '\n  - "+77000000001"\n  - "+7 700 000 0001"')),
+    "name-not-stem": _one(rule_text(name="another")),
+    "name-twice": {"packs/demo/sample.yaml": rule_text(), "packs/other/sample.yaml": rule_text()},
+    "list-kind": {
+        "packs/demo/sample.yaml": rule_text("trunk in lists.numbers"),
+        "lists/numbers.yaml": list_text("numbers", '["112"]'),
+    },
+    "placeholder": _one(rule_text(reason="{caler} called")),
+    "placeholder-form": _one(rule_text(reason="{hour:hours} called")),
+    "brace": _one(rule_text(reason="{caller called")),
+    "param-unused": _one(rule_text(params="params:\n  most: 3\n")),
+    "param-type": _one(rule_text("hour > 3", params="params:\n  most: {a: 1}\n")),
+    "window-unused": _one(rule_text(params="windows: [caller_age]\n")),
+    "window-unlisted": _one(rule_text("caller_age < 3 and callee_calls_1h > 1", params="windows: [caller_age]\n")),
+    "window-unknown": _one(rule_text("caller_age < 3", params="windows: [caller_agee]\n")),
+    "target-without-divert": _one(rule_text(verdict="block", then="  target: sip:desk@example.org\n")),
+    "label-missing": _one(rule_text(verdict="label")),
+    "percent-without-canary": _one(rule_text(rollout="  percent: 5\n")),
+    "percent-missing": _one(rule_text(stage="canary") + _TESTS),
+    "protect-staged": _one(rule_text(verdict="protect", stage="shadow") + _TESTS),
+    "tests-one-sided": _one(rule_text(stage="enforce") + _TESTS),
+    "test-name-twice": _one(rule_text() + _TESTS + _TESTS.removeprefix("tests:\n")),
+    "like-unknown": _one(rule_text() + _TESTS + "  - {name: b, like: a hitt, expect: hit}\n"),
+}
+
+# These come about in other ways; test_golden.py makes them.
+ELSEWHERE = ("directory-missing", "field-order", "file-unreadable", "not-available")

@@ -1,0 +1,145 @@
+"""Training: what is written is sealed and reproducible, slices are apart, and what cannot teach is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from antifraud.domain import ModelError
+from antifraud.scoring import Model
+from antifraud.scoring.training import Options, Rows, split, train
+
+_spec = importlib.util.spec_from_file_location("scoring_rows", Path(__file__).with_name("conftest.py"))
+assert _spec is not None
+assert _spec.loader is not None
+_rows = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_rows)
+NAMES: tuple[str, ...] = _rows.NAMES
+made_rows = _rows.made_rows
+QUICK = Options(trees=10, leaves=7, threads=1)
+
+
+def _train(rows: Rows, out: Path, names: tuple[str, ...] = NAMES, **changes: Any) -> dict[str, Any]:
+    return train(rows, names=names, windows_digest="w1", out=out, name="toy", version="1", options=QUICK, **changes)
+
+
+def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
+    _train(made_rows(), tmp_path / "a")
+    _train(made_rows(), tmp_path / "b")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["card.md", "golden.csv", "manifest.toml", "model.txt"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_it_learns_and_says_what_is_certain(trained: Path) -> None:
+    manifest = Model.load(trained).manifest
+    assert manifest.metrics["auc"] > 0.9
+    assert manifest.metrics["recall"]["label"] >= manifest.metrics["recall"]["block"]
+    assert sum(manifest.training["slice_rows"]) <= manifest.training["rows"]
+    block = manifest.certificate["block"]
+    # 3,000 benign calls cannot certify 1e-4: the strictest that they allow, and it is said.
+    assert not block.met
+    assert block.errors == 0
+    card = (trained / "card.md").read_text(encoding="utf-8")
+    assert "synthetic" in card
+    assert "too small" in card
+
+
+def test_slices_follow_time_and_no_campaign_is_in_two() -> None:
+    rows = made_rows()
+    rows.campaign = np.where(rows.y, np.where(rows.ts % 5 < 1, "all-along", rows.campaign), "")
+    slices = split(rows, (0.5, 0.65, 0.85))
+    ends = [(rows.ts[part].min(), rows.ts[part].max()) for part in slices]
+    assert all(before[1] < after[0] for before, after in pairwise(ends))
+    campaigns = [set(rows.campaign[part]) - {""} for part in slices]
+    assert "all-along" in campaigns[0]
+    for index, names in enumerate(campaigns):
+        assert not any(names & other for other in campaigns[index + 1 :])
+    assert sum(int((~rows.y[part]).sum()) for part in slices) == int((~rows.y).sum())
+
+
+def test_cuts_move_to_the_pauses_between_seeds() -> None:
+    rows = made_rows(days=12)
+    days = [set(((rows.ts[part] - rows.ts.min()) // 86_400).tolist()) for part in split(rows, (0.5, 0.65, 0.85))]
+    for index, part in enumerate(days):
+        assert not any(part & other for other in days[index + 1 :])
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    _train(made_rows(), tmp_path / "a", on_round=lambda done, most: told.append((done, most)))
+    assert told
+    assert told == [(index + 1, 10) for index in range(len(told))]
+
+
+def _with(rows: Rows, **changes: Any) -> Rows:
+    for name, value in changes.items():
+        setattr(rows, name, value)
+    return rows
+
+
+def _leak(rows: Rows) -> Rows:
+    x = rows.X.copy()
+    x[:, 3] = rows.y
+    return _with(rows, X=x)
+
+
+def _infinite(rows: Rows) -> Rows:
+    x = rows.X.copy()
+    x[7, 1] = np.inf
+    return _with(rows, X=x)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: _with(rows, y=np.zeros(len(rows.y), dtype=bool)), "one class"),
+        (lambda rows: _with(rows, y=np.ones(len(rows.y), dtype=bool)), "one class"),
+        (_leak, "leaks"),
+        (_infinite, "caller_age is infinite"),
+        (lambda rows: _with(rows, ts=np.full(len(rows.y), np.nan)), "no time"),
+        (lambda rows: _with(rows, ts=rows.ts[:-1]), "one length"),
+        (lambda rows: _with(rows, X=rows.X[:, :3]), "do not fit"),
+        (lambda rows: _with(rows, y=rows.y & (rows.ts < rows.ts.max() - 10 * 86_400)), "only one class"),
+        (lambda rows: Rows(rows.X[:50], rows.y[:50], rows.ts[:50], rows.campaign[:50], rows.scenario[:50]), "too few"),
+    ],
+)
+def test_what_cannot_teach_is_refused(tmp_path: Path, spoil: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        _train(spoil(made_rows()), tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="named twice"):
+        _train(made_rows(), tmp_path / "a", ("a", "a", "b", "c"))
+    with pytest.raises(ModelError, match="cannot name"):
+        _train(made_rows(), tmp_path / "a", ("a", "b", "c d", "e"))
+
+
+def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "precious"
+    out.mkdir()
+    (out / "letters.txt").write_text("keep", encoding="utf-8")
+    with pytest.raises(ModelError, match="no model"):
+        _train(made_rows(), out)
+    assert (out / "letters.txt").read_text(encoding="utf-8") == "keep"
+
+
+def test_what_the_field_knows_holds_more_reports_never_lower_the_score(tmp_path: Path) -> None:
+    rows = made_rows()
+    names = ("caller_reports_30d", "caller_age", "spoofed_cli", "noise")
+    _train(rows, tmp_path / "a", names)
+    model = Model.load(tmp_path / "a")
+    sample = np.repeat(rows.X[:200], 8, axis=0)
+    sample[:, 0] = np.tile(np.arange(8.0), 200)
+    scores = model.predict(sample).reshape(200, 8)
+    assert (np.diff(scores, axis=1) >= 0).all()
+    assert (scores[:, -1] > scores[:, 0]).any()
