@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/engine.py [--calls N] [--window N]
 
-Both run as processes of their own against one private Redis. A feeder keeps ``window`` calls waiting for their verdict
-(a closed loop), as many switches would, and measures calls a second and the time from append to verdict. Prints JSON:
-both figures and their ratio. The machine's noise hits both alike, so compare the ratio, not the figures, between runs.
+Both run as processes of their own against a private Redis. A feeder appends calls in waves of ``window`` (with the
+answers and releases that belong between them), waits for the verdicts of a wave and appends the next, and measures
+calls a second and the time from the append of a wave to each of its verdicts. Prints JSON: both figures and their ratio. The machine's noise hits both alike, so compare the ratio, not the figures, between runs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from redis import Redis
 
 from antifraud.domain import CallEvent, EventKind
-from antifraud.queues import CallLog, EmbeddedRedis, Keys, Reply, ReplyInbox, connect, decode_event, encode_reply
+from antifraud.queues import EmbeddedRedis, Keys, Reply, connect, decode_event, encode_event, encode_reply
 from antifraud.simulator import simulate
 
 SHARD = "bench"
@@ -51,68 +52,47 @@ async def echo(url: str) -> None:
                 await pipe.execute()
 
 
-async def feed(url: str, events: list[CallEvent], calls: int, window: int) -> dict[str, float]:
-    """Place ``calls`` calls, ``window`` of them waiting at any time; the other events go along unanswered."""
-    redis, waiting = connect(url, timeout_s=30), connect(url, timeout_s=30)
-    log = CallLog(redis, SHARD)
-    inbox = ReplyInbox(waiting, SHARD, f"bench-{secrets.token_hex(4)}")
-    drain = asyncio.create_task(inbox.run())
-    gate = asyncio.Semaphore(window)
-    seconds: list[float] = []
-    pending: list[CallEvent] = []
-    wake = asyncio.Event()
-    done = False
+def feed(url: str, events: list[CallEvent], calls: int, window: int) -> dict[str, float]:
+    """Place ``calls`` calls in waves of ``window``: append a wave, wait for all of its verdicts, append the next."""
+    redis = Redis.from_url(url, socket_timeout=60)
+    keys = Keys(SHARD)
     run = secrets.token_hex(4)
-
-    async def append() -> None:
-        while not done or pending:
-            await wake.wait()
-            wake.clear()
-            while pending:
-                batch = pending[:512]
-                del pending[:512]
-                await log.append(batch)
-
-    async def call(event: CallEvent) -> None:
-        started = time.perf_counter()
-        try:
-            future = inbox.expect(event.call_id)
-            pending.append(event)
-            wake.set()
-            await asyncio.wait_for(future, 30)
-            seconds.append(time.perf_counter() - started)
-        finally:
-            gate.release()
-
-    appender = asyncio.create_task(append())
-    tasks = []
+    reply = keys.reply(f"bench-{run}")
     shift = time.time() - events[0].ts
-    began = time.perf_counter()
-    placed = 0
+    waves: list[list[dict[str, str]]] = [[]]
+    waiting = [0]
     for event in events:
-        event = msgspec.structs.replace(event, ts=event.ts + shift, call_id=f"{run}-{event.call_id}")
+        if waiting[-1] == window and event.kind is EventKind.SETUP:
+            waves.append([])
+            waiting.append(0)
+        changes = {"ts": event.ts + shift, "call_id": f"{run}-{event.call_id}"}
         if event.kind is EventKind.SETUP:
-            if placed >= calls:
-                break
-            placed += 1
-            await gate.acquire()
-            event = msgspec.structs.replace(event, reply=inbox.key, deadline_ms=30_000)
-            tasks.append(asyncio.create_task(call(event)))
-        else:
-            pending.append(event)
-            wake.set()
-    await asyncio.gather(*tasks)
+            changes |= {"reply": reply, "deadline_ms": 30_000}
+            waiting[-1] += 1
+        waves[-1].append(encode_event(msgspec.structs.replace(event, **changes)))
+        if len(waves) * window > calls and waiting[-1] == window:
+            break
+    seconds: list[float] = []
+    began = time.perf_counter()
+    for wave, expected in zip(waves, waiting, strict=True):
+        started = time.perf_counter()
+        with redis.pipeline(transaction=False) as pipe:
+            for fields in wave:
+                pipe.xadd(keys.calls, fields)
+            pipe.execute()
+        while expected:
+            if redis.blpop([reply], timeout=30) is None:
+                raise SystemExit("a verdict did not come")
+            more: Any = redis.lpop(reply, 10_000)
+            got = 1 + len(more or ())
+            expected -= got
+            seconds += [time.perf_counter() - started] * got
     elapsed = time.perf_counter() - began
-    done = True
-    wake.set()
-    await appender
-    drain.cancel()
-    await asyncio.gather(drain, return_exceptions=True)
-    await redis.aclose()
-    await waiting.aclose()
+    redis.close()
     seconds.sort()
     return {
         "calls_per_s": round(len(seconds) / elapsed, 1),
+        "events_per_s": round(sum(map(len, waves)) / elapsed, 1),
         "p50_ms": round(1000 * seconds[len(seconds) // 2], 3),
         "p99_ms": round(1000 * seconds[int(len(seconds) * 0.99)], 3),
     }
@@ -144,8 +124,8 @@ def main() -> None:
                     assert process.stdout is not None
                     if not process.stdout.readline().startswith(b"ready"):
                         raise SystemExit(f"the {name} did not start")
-                    asyncio.run(feed(redis.url, events, min(2_000, options.calls), options.window))  # warm up
-                    figures[name] = asyncio.run(feed(redis.url, events, options.calls, options.window))
+                    feed(redis.url, events, min(2_000, options.calls), options.window)  # warm up
+                    figures[name] = feed(redis.url, events, options.calls, options.window)
                 finally:
                     process.terminate()
                     process.wait(timeout=20)

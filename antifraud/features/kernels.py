@@ -96,7 +96,7 @@ _TAG = 0x7FFFFFFF
 _LOW = 0xFFFFFFFF
 #: 2000-01-01 in epoch seconds: times are milliseconds since then, plus 1 so that 0 means never.
 EPOCH_S = 946_684_800.0
-_LATEST_MS = 4_294_000_000_000
+_LATEST_MS = 4_294_000_000_000.0
 _PLUS, _ZERO, _NINE = 43, 48, 57
 _MOST_DIGITS = 18
 _LEAST_PREFIX = 1000  # a leading 1 that keeps zeros apart, and three digits
@@ -520,8 +520,8 @@ def fold_batch(
     made = 0
     for event in range(events):
         kind = np.int64(kinds[event])
-        ms = np.int64(np.rint((times[event] - EPOCH_S) * 1000.0))
-        ms = max(np.int64(0), min(ms, np.int64(_LATEST_MS)))
+        # Bounded while it is a float: what becomes of an integer that does not fit depends on the processor.
+        ms = np.int64(np.rint(min(max((times[event] - EPOCH_S) * 1000.0, 0.0), _LATEST_MS)))
         second = ms // 1000
         ms += 1
         if second != second_before:

@@ -481,7 +481,7 @@ def compile_where(
     origins = [(where.line + number, max(1, where.column)) for number in range(len(lines))]
     names = Names(
         fields,
-        {name: index for index, name in enumerate(order)},
+        {name: index for index, name in enumerate(order) if name in fields},
         setup_only=False,
         params_allowed=False,
         where="in the where of a window",

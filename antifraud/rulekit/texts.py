@@ -26,7 +26,7 @@ class LocalText(msgspec.Struct, frozen=True):
 
     def get(self, language: str) -> str:
         """The text in ``language``; else in English, else the first that there is."""
-        return choose(self.versions, language) if self.versions else ""
+        return choose(self.versions, language)[1] if self.versions else ""
 
     def __bool__(self) -> bool:
         return bool(self.versions)
@@ -54,9 +54,9 @@ class ReasonText(msgspec.Struct, frozen=True):
 
     def fill(self, language: str, values: Sequence[object]) -> str:
         """The reason in ``language`` with ``values``, one for each placeholder; None is said as "unknown"."""
-        template = choose(self.versions, language)
+        spoken, template = choose(self.versions, language)
         return "".join(
-            piece if isinstance(piece, str) else show(values[piece], self.placeholders[piece].form, language)
+            piece if isinstance(piece, str) else show(values[piece], self.placeholders[piece].form, spoken or language)
             for piece in template.pieces
         )
 
@@ -64,13 +64,13 @@ class ReasonText(msgspec.Struct, frozen=True):
 _Version = TypeVar("_Version")
 
 
-def choose(versions: Sequence[tuple[str, _Version]], language: str) -> _Version:
-    """The version in ``language``; else the English one, else the first."""
+def choose(versions: Sequence[tuple[str, _Version]], language: str) -> tuple[str, _Version]:
+    """The version in ``language`` with the language it has; else the English one, else the first."""
     by_language = dict(versions)
     for wanted in (language, "", "en"):
         if wanted in by_language:
-            return by_language[wanted]
-    return versions[0][1]
+            return wanted, by_language[wanted]
+    return versions[0]
 
 
 def show(value: object, form: str, language: str) -> str:

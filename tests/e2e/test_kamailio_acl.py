@@ -15,7 +15,7 @@ from tests.e2e.processes import ROOT, ScriptedEngine
 pytestmark = pytest.mark.needs("redis", "kamailio")
 
 HOW_TO = ROOT / "docs" / "how-to" / "kamailio.md"
-CALLEE = b"77010000002"
+CALLEE = b"77000000002"
 LOGIN = {"ANTIFRAUD_REDIS_USER": '"switch-kamailio"', "ANTIFRAUD_REDIS_PASSWORD": '"change-me"'}
 
 

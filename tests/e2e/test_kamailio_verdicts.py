@@ -13,7 +13,7 @@ from tests.e2e.processes import ScriptedEngine
 
 pytestmark = pytest.mark.needs("redis", "kamailio")
 
-CALLEE = b"77010000002"
+CALLEE = b"77000000002"
 PASSED = 486
 """What the next hop answers: the call got through to it."""
 
@@ -59,7 +59,7 @@ def test_the_event_says_who_called_whom_and_where_the_answer_goes(patient: Rig) 
         switch="kamailio",
         trunk="example",
         caller_raw="+77000000007",
-        callee_raw="77010000002",
+        callee_raw="77000000002",
         asserted="+77000000008",
         diversion="+77000000009",
         privacy="id",
@@ -226,7 +226,7 @@ def test_an_emergency_call_asks_nobody(patient: Rig, callee: bytes, uri: bytes |
     assert header_lines(patient.next_hop.invites[-1], b"X-Antifraud-Label") == [b"untouched"]
 
 
-@pytest.mark.parametrize("callee", [b"77011120112", b"1120", b"01123", b"+71121", b"77112"])
+@pytest.mark.parametrize("callee", [b"77001120112", b"1120", b"01123", b"+71121", b"77112"])
 def test_a_number_that_only_looks_like_an_emergency_is_judged(patient: Rig, callee: bytes) -> None:
     with ScriptedEngine(patient.redis, lambda event: Reply("block", sip_code=608)):
         assert patient.client.invite(callee).status == 608
@@ -237,21 +237,21 @@ def test_a_late_verdict_is_never_taken_for_the_next_call(rig: Build) -> None:
     switch = rig(defines={"WORKERS": "1", "ANTIFRAUD_DEADLINE_MS": "300", "ANTIFRAUD_MAX_WAITING": "1"})
 
     def script(event: CallEvent) -> Reply | None:
-        if event.callee_raw == "77010000003":
+        if event.callee_raw == "77000000003":
             time.sleep(0.6)
             return Reply("block", sip_code=608, text="late")
         return Reply("label", label=event.callee_raw)
 
     with ScriptedEngine(switch.redis, script):
-        assert switch.client.invite(b"77010000003").status == PASSED
+        assert switch.client.invite(b"77000000003").status == PASSED
         labels = []
         for number in range(20, 30):
-            assert switch.client.invite(b"770100000%d" % number).status == PASSED
+            assert switch.client.invite(b"770000000%d" % number).status == PASSED
             labels += header_lines(switch.next_hop.invites[-1], b"X-Antifraud-Label")
             time.sleep(0.1)
     # Calls that waited while the engine slept go unlabelled; no call ever gets the verdict of another one.
     assert labels
-    assert labels == [b"770100000%d" % number for number in range(30 - len(labels), 30)]
+    assert labels == [b"770000000%d" % number for number in range(30 - len(labels), 30)]
 
 
 def test_the_desk_hands_calls_back_with_its_secret_mark_only(rig: Build) -> None:

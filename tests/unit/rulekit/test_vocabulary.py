@@ -22,11 +22,12 @@ FACTS = RULES.parent / "antifraud" / "decision" / "facts.py"
 
 
 def test_the_fields_are_those_that_the_engine_fills() -> None:
-    filled: list[str] = []
-    for node in ast.parse(FACTS.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            if node.target.id in ("EVENT_ROW", "FACT_ROW") and node.value is not None:
-                filled += ast.literal_eval(node.value)
+    tuples = {
+        node.target.id: node.value
+        for node in ast.parse(FACTS.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
+    }
+    filled = [*ast.literal_eval(tuples["EVENT_ROW"]), *ast.literal_eval(tuples["FACT_ROW"])]
     assert sorted(vocabulary()[0]) == sorted(filled)
 
 
