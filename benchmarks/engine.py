@@ -4,7 +4,8 @@
 
 Both run as processes of their own against a private Redis. A feeder appends calls in waves of ``window`` (with the
 answers and releases that belong between them), waits for the verdicts of a wave and appends the next, and measures
-calls a second and the time from the append of a wave to each of its verdicts. Prints JSON: both figures and their ratio. The machine's noise hits both alike, so compare the ratio, not the figures, between runs.
+calls a second and the time from the append of a wave to each of its verdicts. Prints JSON: both figures and their
+ratio. The machine's noise hits both alike, so compare the ratio, not the figures, between runs.
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("antifraud.cli.demo:demo", "Everything on this machine, simulated traffic, a live view."),
     "doctor": ("antifraud.cli.doctor:doctor", "What is reachable, which versions, what is wrong and how to mend it."),
     "engine": ("antifraud.cli.processes:engine", "Run the engine of one shard."),
+    "journal": ("antifraud.cli.processes:journal", "Write every decision to Parquet files."),
     "model": ("antifraud.cli.model:model", "Train, evaluate and inspect models."),
     "replay": ("antifraud.cli.replay:replay", "Decide about the calls of captures, CDR or event files."),
     "rules": ("antifraud.cli.rules:rules", "Check, test and explain rules."),
     "simulate": ("antifraud.cli.simulate:simulate", "Write synthetic national call traffic with its truth."),
-    "up": ("antifraud.cli.processes:up", "Run what the configuration says: engine and adapters."),
+    "up": ("antifraud.cli.processes:up", "Run what the configuration says: engine, adapters, journal."),
 }
 
 

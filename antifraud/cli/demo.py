@@ -377,9 +377,8 @@ def _summary(console: Console, tally: Tally) -> None:
     stopped_fraud = sum(tally.fraud[verdict] for verdict in _STOPPED)
     stopped_honest = sum(tally.honest[verdict] for verdict in _STOPPED)
     fraud, honest = tally.fraud.total(), tally.honest.total()
-    console.print(
-        f"{tally.calls:,} calls in {elapsed:.0f} s ({tally.calls / elapsed:.0f}/s), {tally.unanswered} without an answer"
-    )
+    rate = tally.calls / elapsed
+    console.print(f"{tally.calls:,} calls in {elapsed:.0f} s ({rate:.0f}/s), {tally.unanswered} without an answer")
     console.print(f"verdict after: p50 {tally.latency_ms(0.5):.1f} ms, p99 {tally.latency_ms(0.99):.1f} ms")
     if fraud:
         console.print(f"fraud calls stopped: {stopped_fraud:,} of {fraud:,} ({stopped_fraud / fraud:.0%})")

@@ -1,4 +1,4 @@
-"""``antifraud engine``, ``antifraud adapter NAME`` and ``antifraud up``: the long-running parts.
+"""``antifraud engine``, ``adapter NAME``, ``journal`` and ``up``: the long-running parts.
 
 A part that is ready prints one line, ``ready ADDRESS``, to standard output; everything else goes to standard error.
 """
@@ -142,6 +142,26 @@ def adapter(name: str, assignments: tuple[str, ...], verbose: bool, **where: Any
     serve(part)
 
 
+@click.command()
+@settings_options
+@click.option("--directory", type=click.Path(path_type=Path), help="Where the Parquet files go.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def journal(directory: Path | None, verbose: bool, **where: Any) -> None:
+    """Write every decision to Parquet files until told to stop (SIGTERM)."""
+    from antifraud.journal import run_journal
+
+    start_logging(verbose)
+    settings = read_settings(where)
+    url = require_redis(settings.redis.url)
+    place = directory or settings.journal_dir
+
+    async def part(stop: asyncio.Event) -> None:
+        ready(str(place))
+        await run_journal(url, settings.shard, place, settings.journal, stop, timeout_s=settings.redis.socket_timeout_s)
+
+    serve(part)
+
+
 def require_redis(url: str) -> str:
     """The configured address; the parts that run for long do not start a private Redis by themselves."""
     if not url:
@@ -157,7 +177,7 @@ def require_redis(url: str) -> str:
 @click.option("--data", type=click.Path(path_type=Path), help="Directory of the embedded Redis and the snapshots.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def up(data: Path | None, verbose: bool, **where: Any) -> None:
-    """Run what the configuration says: the engine, its adapters, and a private Redis when none is configured."""
+    """Run what the configuration says: engine, adapters, journal, and a private Redis when none is configured."""
     from antifraud.cli.supervisor import Part, Supervisor
     from antifraud.queues import EmbeddedRedis
 
@@ -171,7 +191,8 @@ def up(data: Path | None, verbose: bool, **where: Any) -> None:
         url = embedded.url
     passed = passed_on(where, url)
     snapshots = [f"--snapshots={data / 'snapshots'}"] if data else []
-    parts = [Part("engine", ["engine", *passed, *snapshots])]
+    journals = [f"--directory={data / 'journal'}"] if data else []
+    parts = [Part("engine", ["engine", *passed, *snapshots]), Part("journal", ["journal", *passed, *journals])]
     parts += [
         Part(f"adapter {name}", ["adapter", name, *passed])
         for name, options in sorted(settings.adapters.items())

@@ -246,7 +246,13 @@ def _build(sheet: Sheet, events: Iterator[Any], max_nodes: int) -> Node | None:
             sheet.add(Message.YAML_ALIAS, line, column)
             return None
         if getattr(event, "tag", None):
-            sheet.add(Message.YAML_TAG, line, column, len(str(event.tag)), tag=str(event.tag).replace("tag:yaml.org,2002:", "!!"))
+            sheet.add(
+                Message.YAML_TAG,
+                line,
+                column,
+                len(str(event.tag)),
+                tag=str(event.tag).replace("tag:yaml.org,2002:", "!!"),
+            )
             return None
         node: Node | None = None
         if isinstance(event, yaml.DocumentStartEvent):

@@ -48,10 +48,10 @@ def run_rule_tests(rules: RuleSet, rule: Rule) -> list[TestResult]:
     results = []
     for test in rule.tests:
         row = rules.row(test.given)
-        params: Mapping[str, Value] = {**rule.params, **test.params}
+        params: Mapping[str, Value] = {**rule.params, **test.params}  # in the order of rule.params
         chosen = msgspec.structs.replace(defaults, by_rule={**defaults.by_rule, rule.id: params})
         explanation = rules.explain(rule.id, row, chosen)
-        results.append(TestResult(rule.id, rule.pack, test, hits(row, params), explanation))
+        results.append(TestResult(rule.id, rule.pack, test, bool(hits(row, list(params.values()))), explanation))
     return results
 
 

@@ -218,16 +218,10 @@ class RuleSet:
                 row[self.names.order[name]] = value
         return row
 
-    def compile_single(self, rule: Rule) -> Callable[[Sequence[object], Mapping[str, Value]], bool]:
-        """(row, parameters) → whether the compiled rule hits, whatever its stage: for its own tests."""
+    def compile_single(self, rule: Rule) -> PackFunction:
+        """``rule`` alone, whatever its stage: (row, its parameters in their order) → (0,) when it hits, else ()."""
         clause = self._clause(rule, {name: position for position, name in enumerate(rule.params)})
-        function = compile_pack(rule.id, [clause], self._lookups)
-        names = tuple(rule.params)
-
-        def hits(row: Sequence[object], params: Mapping[str, Value]) -> bool:
-            return bool(function(row, [params[name] for name in names]))
-
-        return hits
+        return compile_pack(rule.id, [clause], self._lookups)
 
     # Compiling
 

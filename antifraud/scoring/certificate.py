@@ -4,7 +4,9 @@ The number of errors that a budget allows follows from the size of the slice alo
 The threshold is then the smallest value above the score of the benign call that would be one error too many. The
 rate of benign calls above that order statistic is Beta(errors + 1, n - errors), so the bound holds with the stated
 confidence for calls that are exchangeable with those of the slice (Vovk, "Conditional validity", 2012, gives the
-same law for split conformal prediction). Calls of one organisation are alike, so the effective n is smaller.
+same law for split conformal prediction). Calls are not exchangeable, though: those of one organisation are alike, and
+one network is not another. A margin therefore chooses the threshold for a part of the budget; the bound that is
+written down is the binomial one, and what the margin is for is said beside it.
 """
 
 from __future__ import annotations
@@ -73,23 +75,30 @@ def allowed_errors(n: int, budget: float, confidence: float = CONFIDENCE) -> int
 
 
 def certify(
-    benign: npt.NDArray[np.float64], budget: float, *, floor: float = 0.0, confidence: float = CONFIDENCE
+    benign: npt.NDArray[np.float64],
+    budget: float,
+    *,
+    floor: float = 0.0,
+    margin: float = 1.0,
+    confidence: float = CONFIDENCE,
 ) -> Certificate:
-    """The lowest threshold, not under ``floor``, that keeps the false rate within ``budget`` on ``benign`` scores."""
+    """The lowest threshold, not under ``floor``, that keeps the false rate within ``budget / margin`` on ``benign``.
+
+    ``met`` of the result is about ``budget`` itself. A slice too small for the margin allows no error.
+    """
     n = len(benign)
     if n == 0:
         raise ModelError("there is no benign call to choose thresholds on", hint="give more events, or a longer span")
     if not np.isfinite(benign).all():
         raise ModelError("a score is not a number", hint="the model is damaged; train it again")
-    allowed = allowed_errors(n, budget, confidence)
-    errors = max(0, allowed)
+    errors = max(0, allowed_errors(n, budget / margin, confidence))
     ordered = np.sort(benign)[::-1]
     threshold = float(np.nextafter(ordered[errors], np.inf)) if errors < n else 0.0
     threshold = min(1.0, max(threshold, floor))
     made = int(np.count_nonzero(benign >= threshold))
     # The order statistic was chosen ahead, so the bound is that of the errors allowed, not of the errors seen.
     bound = upper_bound(max(errors, made), n, confidence)
-    return Certificate(threshold, budget, n, made, bound, confidence, allowed >= 0 and bound <= budget)
+    return Certificate(threshold, budget, n, made, bound, confidence, bound <= budget)
 
 
 def lower_bound(errors: int, n: int, confidence: float = CONFIDENCE) -> float:

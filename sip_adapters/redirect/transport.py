@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -24,6 +25,7 @@ from antifraud.queues import CallLog, Reply, ReplyInbox, connect
 from sip_adapters.redirect.options import Options, read_options
 from sip_adapters.redirect.protocol import Action, Ask, Count, Put, Record, Redirect, Send, Withdraw
 
+_LOG: Final = logging.getLogger("antifraud.adapters.redirect")
 MAX_BATCH: Final = 512
 MAX_BACKLOG: Final = 20_000
 QUARANTINE_PER_FLUSH: Final = 50
@@ -74,6 +76,7 @@ class Server(asyncio.DatagramProtocol):
         self._wanted = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._bad: list[Quarantined] = []
+        self._gone = False
 
     async def serve(self, ready: Callable[[str], None]) -> None:
         """Bind, tell ``ready`` the address, serve until cancelled."""
@@ -192,18 +195,24 @@ class Server(asyncio.DatagramProtocol):
             except asyncio.CancelledError:
                 self._queue.extendleft(reversed(batch))
                 raise
-            except QueueError:
-                self._log_is_gone(batch)
+            except QueueError as error:
+                self._log_is_gone(batch, error)
                 # Whoever comes now is told at once; the pause only spares the next attempt.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), pause)
                 pause = min(pause * 2, 1.0)
                 continue
             pause = 0.05
+            if self._gone:
+                self._gone = False
+                _LOG.info("the log takes events again")
             for _ in late:
                 self._backlog.popleft()
 
-    def _log_is_gone(self, batch: Sequence[CallEvent]) -> None:
+    def _log_is_gone(self, batch: Sequence[CallEvent], error: QueueError) -> None:
+        if not self._gone:
+            self._gone = True
+            _LOG.warning("calls go on without a verdict: %s", error)
         self._counts["redirect.log-failed"] += 1
         for event in batch:
             if event.reply:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +81,12 @@ async def seen(redis_server: EmbeddedRedis) -> AsyncIterator[list[CallEvent]]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def find_sipp() -> str:
+    found = shutil.which("sipp", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    assert found is not None
+    return found
 
 
 async def first_entry(client: Any) -> None:
@@ -176,6 +184,23 @@ async def test_garbage_is_counted_and_a_flood_of_it_cannot_fill_redis(redis_serv
     by_code = sum(int(number) for name, number in counters.items() if name.startswith(b"quarantine."))
     assert total == by_code == 20 * len(hostile_datagrams())
     assert 0 < kept <= 150 < total
+
+
+@pytest.mark.needs("sipp")
+async def test_sipp_gets_an_answer_to_every_call(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
+    """SIPp numbers its calls, so the stand-in answers half of them and leaves half to the deadline."""
+    async with adapter(redis_server.url, deadline_ms=100) as address:
+        process = await asyncio.create_subprocess_exec(
+            find_sipp(), address, "-sf", str(Path(__file__).with_name("uac.xml")), "-i", "127.0.0.1",
+            "-r", "150", "-m", "300", "-nostdin", "-timeout", "60", "-timeout_error",
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert await process.wait() == 0
+    assert len({event.call_id for event in seen}) == 300
+    client = connect(redis_server.url)
+    counters: Mapping[bytes, bytes] = await client.hgetall(KEYS.counters)
+    await client.aclose()
+    assert int(counters[b"redirect.invite"]) == 300
 
 
 async def test_an_address_that_cannot_be_served_or_called() -> None:

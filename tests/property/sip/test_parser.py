@@ -115,7 +115,8 @@ def test_a_stream_gives_the_same_messages_however_it_is_cut(parts: list[bytes], 
 
 
 RUNS = (
-    b'"', b'"\\', b"\\\"", b" ", b";rport=", b";rport= ", b"<", b";", b",", b";tag", b"%", b"Q.850;cause", b"=\t", b"<sip:a@b>,",
+    b'"', b'"\\', b"\\\"", b" ", b";rport=", b";rport= ", b"<", b";", b",", b";tag", b"%", b"Q.850;cause", b"=\t",
+    b"<sip:a@b>,",
 )  # fmt: skip
 
 

@@ -74,6 +74,18 @@ def test_a_floor_lifts_the_threshold_and_ties_are_counted() -> None:
     assert found.errors == 0
 
 
+def test_a_margin_is_stricter_and_the_promise_stays_the_budget() -> None:
+    scores = np.linspace(0.0, 0.99, 200_000)
+    plain, careful = certify(scores, 1e-4), certify(scores, 1e-4, margin=3.0)
+    assert careful.errors == allowed_errors(200_000, 1e-4 / 3.0) < plain.errors
+    assert careful.threshold > plain.threshold
+    assert careful.budget == 1e-4
+    assert careful.bound <= 1e-4 / 3.0
+    small = certify(scores[:40_000], 1e-4, margin=3.0)
+    assert small.errors == 0
+    assert small.met
+
+
 def test_scores_at_the_very_top_are_not_hidden() -> None:
     found = certify(np.array([1.0] * 500 + [0.1] * 99_500), 1e-4)
     assert found.threshold == 1.0
