@@ -40,14 +40,6 @@ _STYLES: Final = {
     "allow": "green",
 }
 _ORDER: Final = ("block", "divert", "challenge", "label", "allow")
-_HEADERS: Final = (
-    "headers={"
-    + ", ".join(
-        f"{field}: X-Antifraud-{field.capitalize()}" for field in ("switch", "trunk", "roaming", "imsi", "imei", "cell")
-    )
-    + "}"
-)
-"""The simulated switch tells the redirect server in headers which switch, trunk and handset it is."""
 _STOPPED: Final = ("block", "divert")
 _MAX_OPEN: Final = 2_000
 
@@ -158,7 +150,15 @@ class _Run:
                 address = await supervisor.start(
                     Part(
                         "redirect server",
-                        ["adapter", "redirect", *self._passed, "--set", "listen=127.0.0.1:0", "--set", _HEADERS],
+                        [
+                            "adapter",
+                            "redirect",
+                            *self._passed,
+                            "--set",
+                            "listen=127.0.0.1:0",
+                            "--set",
+                            "trusted_headers=true",
+                        ],
                         str(self._directory / "redirect.log"),
                     )
                 )

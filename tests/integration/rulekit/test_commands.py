@@ -123,7 +123,7 @@ def test_a_failing_test_fails_and_is_explained(folder: Path) -> None:
     path.write_text(RULE.replace("late: 22", "late: 24"), encoding="utf-8")
     done = antifraud("test", "mine", "--rule", "night_calls", cwd=folder)
     assert done.returncode == 1
-    assert "night_calls.yaml:21:11: demo/night_calls: failed: late" in done.stdout
+    assert "night_calls.yaml:20:5: demo/night_calls: failed: late" in done.stdout
     assert "expected a hit, but the rule did not hit" in done.stdout
     assert "hour = 23, params.late = 24" in done.stdout
     (failure,) = json.loads(antifraud("test", "mine", "--json", cwd=folder).stdout)["failed"]
@@ -143,8 +143,8 @@ def test_explain_in_the_language_of_the_reader(folder: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         "demo/night_calls (shadow): hit: label",
-        "  holds    hour > params.late                 hour = 23, params.late = 22",
-        '  holds    trunk_class == "international"     trunk_class = "international"',
+        "  holds    hour > params.late               hour = 23, params.late = 22",
+        '  holds    trunk_class == "international"   trunk_class = "international"',
         "  unless lab: does not apply",
         '    unknown  trunk == "lab"   trunk = missing',
         "  reason: +15550100 звонил в 23",
