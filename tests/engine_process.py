@@ -41,9 +41,10 @@ class EngineProcess:
         self.process.wait(timeout=10)
 
     def stop(self) -> int:
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None:
             return 0
-        self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=30)
         assert self.process.stdout is not None
         self.process.stdout.close()

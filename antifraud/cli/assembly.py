@@ -72,16 +72,29 @@ def build_decider(settings: Settings, *, warm: bool) -> Decider:
 
         model = Model.load(settings.model_dir)
     bundle = load_bundle(settings.rules_dir)
-    decider = Decider(bundle, settings.policy(), build_numbering(settings, warm=warm), model)
+    policy, numbering = settings.policy(), build_numbering(settings, warm=warm)
     if warm:
-        from antifraud.features import warm_up
+        _warm_up(Decider(bundle, policy, numbering, model))
+    return Decider(bundle, policy, numbering, model)
 
-        warm_up()
-        if model is not None:
-            import numpy as np
 
-            model.predict(np.zeros((1, len(model.features))))
-    return decider
+def _warm_up(scratch: Decider) -> None:
+    """Decide about made-up calls with a decider that is thrown away: kernels, model and rules have then all run once.
+
+    Without it the first calls after a start would wait hundreds of milliseconds, which is longer than their deadline.
+    """
+    from antifraud.domain import CallEvent, EventKind
+
+    for size in (1, 2, 16, 128, 512):
+        calls = [
+            CallEvent(
+                kind=kind, call_id=f"{size}-{n}", ts=1.8e9 + n, switch="warm-up", trunk=f"intl-{n % 3}",
+                caller_raw=f"+7700000{n % 50:04}", callee_raw=f"8701000{n:04}", talk_s=3.0,
+            )
+            for n in range(size)
+            for kind in (EventKind.SETUP, EventKind.ANSWER, EventKind.RELEASE, EventKind.REPORT)
+        ]  # fmt: skip
+        scratch.decide(calls)
 
 
 def assemble(where: Mapping[str, Any], *, live: bool = False) -> tuple[Settings, Decider]:

@@ -30,7 +30,7 @@ block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``. 
 *position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
 It is the engine's acknowledgement: what comes after it is decided (again) after a crash.
 
-A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop``.
+A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop +lpop``.
 """
 
 from __future__ import annotations

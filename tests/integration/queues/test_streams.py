@@ -92,7 +92,7 @@ async def test_a_switch_may_append_and_pop_and_nothing_else(redis_server: Embedd
     keys = Keys("kz")
     await admin.execute_command(
         "ACL", "SETUSER", "switch", "on", ">secret", "resetkeys", f"~{keys.calls}", f"~{keys.reply_prefix}*",
-        "-@all", "+xadd", "+blpop",
+        "-@all", "+xadd", "+blpop", "+lpop",
     )  # fmt: skip
     switch = connect(redis_server.url.replace("unix://", "unix://switch:secret@"))
     await switch.execute_command("XADD", keys.calls, "*", "kind", "setup")

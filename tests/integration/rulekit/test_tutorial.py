@@ -1,0 +1,52 @@
+"""The tutorial, followed to the letter: its files, its commands, and what they print."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from .test_commands import ROOT, antifraud
+
+TUTORIAL = (ROOT / "docs/tutorial/first-rule.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs/reference/rule-language.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "my-rules/packs/mine").mkdir(parents=True)
+    rule = tmp_path / "my-rules/packs/mine/night_ring.yaml"
+    first, tests, one_more, params, rollout = blocks(TUTORIAL, "yaml")
+    mkdir, wrong, right, three, four, explained = blocks(TUTORIAL, "console")
+    assert mkdir == "$ mkdir -p my-rules/packs/mine\n"
+
+    corrected = first.replace("internatonal", "international")
+    steps = [(wrong, first), (right, corrected), (three, corrected + tests), (four, corrected + tests + one_more)]
+    for block, content in [*steps, (explained, corrected + tests + one_more)]:
+        rule.write_text(content, encoding="utf-8")
+        command, _, printed = block.partition("\n")
+        arguments = shlex.split(command.removeprefix("$ antifraud rules "))
+        assert antifraud(*arguments, cwd=tmp_path).stdout == printed
+
+    when = corrected[corrected.index("when: |") : corrected.index("then:")]
+    final = corrected.replace(when, params).replace("rollout:\n  stage: draft\n", rollout) + tests + one_more
+    rule.write_text(final, encoding="utf-8")
+    assert antifraud("test", "my-rules", "--strict", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["rule", "list"])
+def test_the_examples_of_the_reference_are_accepted(tmp_path: Path, name: str) -> None:
+    rule, example = blocks(REFERENCE, "yaml")
+    pack = tmp_path / "packs/demo"
+    pack.mkdir(parents=True)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/honest_heavy_callers.yaml").write_text(example, encoding="utf-8")
+    if name == "rule":
+        (pack / "many_distinct_callees.yaml").write_text(rule, encoding="utf-8")
+    done = antifraud("test", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
