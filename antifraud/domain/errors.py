@@ -6,6 +6,7 @@
     ├── BundleError     rules, lists or windows do not compile                  exit 2
     ├── ModelError      a model is damaged or does not fit the windows          exit 2
     ├── QueueError      Redis cannot be reached or answers nonsense             exit 1
+    ├── SnapshotError   a snapshot is damaged or does not fit (antifraud.features)  never ends a process
     └── EventError      one event cannot be understood; it goes to quarantine   never ends a process
 
 A message says what is wrong, where, and how to mend it; it begins with a small letter and has no full stop.

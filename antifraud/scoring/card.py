@@ -15,7 +15,7 @@ _BOUND: Final = (
     "Exact binomial bound (Clopper-Pearson) on a slice that neither the trees nor the calibration saw; the number of "
     "errors allowed followed from the size of the slice before a score was looked at. It assumes that calls are "
     "exchangeable with those of the slice. Calls of one organisation resemble each other, and another network is "
-    "another population: therefore thresholds are chosen for a third of the budget (the margin in the manifest), and "
+    "another population: therefore thresholds are chosen for half the budget (the margin in the manifest), and "
     "shadow mode must show whether that is enough where you are."
 )
 

@@ -267,6 +267,9 @@ class HonestTraffic:
     def _roaming(self, rng: np.random.Generator, count: int) -> _Columns:
         world, roaming = self._world, self._settings.roaming
         people = below(rng.integers(0, self._roamers, count), 84, world.size)
+        for _ in range(8):  # a fixed line does not roam: somebody else goes abroad instead
+            fixed = ~world.mobile(people)
+            people[fixed] = below(people[fixed], 87, world.size)
         columns = self._incoming(rng, world.number(people), world.friends(rng, people), self._roamer)
         dice = rng.random(count)
         unknown = roaming.denied_share + roaming.unknown_share

@@ -17,7 +17,7 @@ from tests.property.features.streams import ROOMY, SPECS, events, row_of, window
 
 WINDOWS = window_set()
 SECRET = bytes(range(32))
-THOROUGH = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True, scope="module")

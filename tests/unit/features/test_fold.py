@@ -109,6 +109,17 @@ def test_new_means_never_seen_when_they_called() -> None:
     assert values(fold, *log) == [[0], [0], [0], [1], [2], [2]]
 
 
+def test_new_within_holds_to_the_last_millisecond() -> None:
+    fresh = window("fresh", "count", "caller", 3600, 12, on="release", new="caller", new_within_s=60)
+    caller = "+77000000001"
+    log = [setup(T, caller), release(T + 60, 1.0, caller), release(T + 60.001, 1.0, caller), setup(T + 61, caller)]
+    assert values(fold_of(fresh), *log) == [[0], [1]]
+
+
+def test_a_late_occurrence_does_not_age_a_pair() -> None:
+    assert values(fold_of(CALLEES), setup(T + 100), setup(T, call_id="late"), setup(T + 650)) == [[0], [0], [1]]
+
+
 def test_sequential_counts_neighbours_not_redials() -> None:
     fold = fold_of(window("sequential", "sequential", "caller", 600, 12, step=2))
     called = ["+77010000010", "+77010000011", "+77010000011", "+77010000009", "+77010000012", "101", "102"]
