@@ -109,10 +109,8 @@ class Settings:
         """The directory of the model; None when calls are decided by rules alone. ConfigError when there is none."""
         if self.model is None:
             return None
-        named = self._path(("model",))
-        assert named is not None
         if self.model.startswith((".", "/", "~")):
-            found = named
+            found = self._path(("model",)) or Path(self.model)
             known: list[str] = []
         else:
             models = data_dir("models", env=self._env)
@@ -120,11 +118,11 @@ class Settings:
             known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in models.glob("*/*/manifest.toml"))
         if (found / "manifest.toml").is_file():
             return found
-        node = self._tree.at(("model",))
-        assert node is not None
         near = closest(self.model, known)
         hint = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}; null is no model"
-        raise ConfigError.of([node.problem(f"model {self.model}: no manifest.toml in {found}", hint)])
+        message = f"model {self.model}: no manifest.toml in {found}"
+        node = self._tree.at(("model",))
+        raise ConfigError.of([node.problem(message, hint) if node is not None else Problem(message, hint=hint)])
 
     @property
     def snapshot_dir(self) -> Path:

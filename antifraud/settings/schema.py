@@ -300,7 +300,7 @@ class Document(_Section, frozen=True):
             "model: name/version under models/, or a directory; null decides by rules alone",
             "name/version, a directory, or null",
         ),
-    ] = None
+    ] = "kz-calls/1"
     redis: Annotated[RedisSettings, _meta("the Redis that carries the log")] = RedisSettings()
     engine: Annotated[EngineSettings, _meta("how the engine runs")] = EngineSettings()
     journal: Annotated[JournalSettings, _meta("the record of decisions as Parquet files")] = JournalSettings()

@@ -178,8 +178,8 @@ class CallCentre(Campaign):
 
     kind = "call_centre"
     parameters = _COMMON | {
-        "calls_per_seat_hour", "calls_per_number", "spoof_share", "neighbour_share", "denied_share", "roaming_share", "trunks",
-        "opens", "closes", "lunch_share", "region_focus", "answer", "talk_s", "victim_share",
+        "calls_per_seat_hour", "calls_per_number", "spoof_share", "neighbour_share", "denied_share", "roaming_share",
+        "trunks", "opens", "closes", "lunch_share", "region_focus", "answer", "talk_s", "victim_share",
     }  # fmt: skip
 
     def open(self) -> None:
@@ -298,7 +298,8 @@ class Robocall(Campaign):
 
     kind = "robocall"
     parameters = _COMMON | {
-        "calls_per_number_hour", "step", "from_abroad_share", "unallocated_share", "answer", "talk_s", "opens", "closes",
+        "calls_per_number_hour", "step", "from_abroad_share", "unallocated_share", "answer", "talk_s",
+        "opens", "closes",
     }  # fmt: skip
 
     def open(self) -> None:

@@ -157,7 +157,7 @@ def test_models_are_named_or_pointed_at(load: Load, tmp_path: Path) -> None:
     (models / "kz" / "1").mkdir(parents=True)
     (models / "kz" / "1" / "manifest.toml").write_text("")
     env = {"ANTIFRAUD_MODELS": str(models)}
-    assert load(env=env).model_dir is None
+    assert load({"default.yaml": "default_region: KZ-75\nmodel: null\n"}, env).model_dir is None
     assert load(env={**env, "ANTIFRAUD_MODEL": "kz/1"}).model_dir == models / "kz" / "1"
     assert load(env={"ANTIFRAUD_MODEL": str(models / "kz" / "1")}).model_dir == models / "kz" / "1"
     with pytest.raises(ConfigError) as caught:
