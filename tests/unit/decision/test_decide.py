@@ -1,0 +1,213 @@
+"""decide(): safety first, ceilings, stages, and the same bits whatever the batch size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from antifraud.cli.assembly import build_numbering
+from antifraud.decision import Bundle, Decider, Policy, RegionPolicy, load_bundle
+from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
+from antifraud.scoring import Model
+from antifraud.settings import load_settings
+from antifraud.simulator import simulate
+
+SETTINGS = load_settings(env={})
+NUMBERING = build_numbering(SETTINGS, warm=False)
+MakeDecider = Callable[..., Decider]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(SETTINGS.rules_dir)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    assert SETTINGS.model_dir is not None
+    return Model.load(SETTINGS.model_dir)
+
+
+class FixedScore:
+    """A model that gives every call the same score; everything else is the shipped model's."""
+
+    def __init__(self, model: Model, score: float, stage: Stage) -> None:
+        self.id, self.features, self.windows_digest = "fixed/1@0", model.features, model.windows_digest
+        self.thresholds, self.stage, self._score = model.thresholds, stage, score
+
+    def predict(self, rows: Any) -> Any:
+        return np.full(len(rows), self._score)
+
+
+def region(code: str, ceiling: Ceiling, **changes: Any) -> RegionPolicy:
+    return RegionPolicy(code=code, ceiling=ceiling, desk="sip:desk@desk.example", **changes)
+
+
+def policy(**changes: Any) -> Policy:
+    regions = {
+        "KZ-75": region("KZ-75", Ceiling.BLOCK),
+        "KZ-71": region("KZ-71", Ceiling.SHADOW),
+        "KZ-35": region("KZ-35", Ceiling.DIVERT),
+        "KZ-10": msgspec.structs.replace(region("KZ-10", Ceiling.DIVERT), desk=""),
+        "KZ-63": region("KZ-63", Ceiling.LABEL, language="kk"),
+        "KZ-11": region("KZ-11", Ceiling.OFF),
+    }
+    switches = {f"sw-{code.lower()}": code for code in regions}
+    base = Policy(
+        shard="kz", country="KZ", default_region="KZ-71", regions=regions, switches=switches,
+        trunks=(("intl-*", "international"), ("nat-*", "national"), ("sub-*", "subscriber")),
+    )  # fmt: skip
+    return msgspec.structs.replace(base, **changes)
+
+
+def setup(call_id: str = "c1", **changes: Any) -> CallEvent:
+    event = CallEvent(
+        kind=EventKind.SETUP, call_id=call_id, ts=1.8e9, switch="sw-kz-75", trunk="sub-1",
+        caller_raw="+77000000001", callee_raw="+77000000002",
+    )  # fmt: skip
+    return msgspec.structs.replace(event, **changes)
+
+
+SPOOFED = {"trunk": "intl-1", "caller_raw": "+77010000003", "roaming": False}
+
+
+def one(decider: Decider, event: CallEvent) -> Decision:
+    (decision,) = decider.decide([event])
+    return decision
+
+
+def test_an_honest_call_is_allowed_and_says_nothing(bundle: Bundle, model: Model) -> None:
+    decision = one(Decider(bundle, policy(), NUMBERING, model), setup())
+    assert (decision.verdict, decision.full_verdict, decision.reasons) == ("allow", "allow", ())
+    assert decision.score is not None
+    assert (decision.bundle, decision.model) == (bundle.digest, model.id)
+
+
+@pytest.mark.parametrize(
+    "callee",
+    ["112", "101", "102", "103", "104", "+7112", "7112", "8112", "tel:112", "sip:112@kz.example", "1 1 2", "727112"],
+)
+def test_no_score_and_no_rule_reaches_an_emergency_call(bundle: Bundle, model: Model, callee: str) -> None:
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+    decision = one(Decider(bundle, policy(), NUMBERING, certain), setup(callee_raw=callee, **SPOOFED))
+    assert (decision.verdict, decision.full_verdict, decision.protected) == ("allow", "allow", True)
+
+
+def test_an_emergency_call_is_safe_even_when_everything_behind_it_breaks(bundle: Bundle) -> None:
+    decider = Decider(bundle, policy(), NUMBERING)
+    broken: Any = BrokenRules()
+    decider._bundle = msgspec.structs.replace(bundle, rules=broken)
+    assert one(decider, setup(callee_raw="112", **SPOOFED)).protected
+    decision = one(decider, setup("c2", **SPOOFED))
+    assert (decision.verdict, decider.failures) == ("allow", 1)
+    assert "RuntimeError" in decision.reason
+
+
+class BrokenRules:
+    digest = "broken"
+
+    def evaluate(self, row: Sequence[object], params: object) -> list[Any]:
+        raise RuntimeError(len(row))
+
+
+@pytest.mark.parametrize(
+    ("switch", "carried"),
+    [("sw-kz-75", "block"), ("sw-kz-35", "divert"), ("sw-kz-10", "label"), ("sw-kz-63", "label"),
+     ("sw-kz-71", "allow"), ("sw-kz-11", "allow")],
+)  # fmt: skip
+def test_regions_carry_out_what_their_ceiling_allows_and_agree_on_the_full_verdict(
+    bundle: Bundle, switch: str, carried: str
+) -> None:
+    decision = one(Decider(bundle, policy(), NUMBERING), setup(switch=switch, **SPOOFED))
+    assert decision.verdict == carried
+    assert decision.full_verdict == "block"
+    assert decision.reasons
+    assert decision.target == ("sip:desk@desk.example" if carried == "divert" else "")
+    assert bool(decision.label) == (carried == "label")
+
+
+def test_the_region_is_the_switchs_then_the_callees_then_the_default(bundle: Bundle) -> None:
+    decider = Decider(bundle, policy(), NUMBERING)
+    assert one(decider, setup("a", callee_raw="+77272000001")).region == "KZ-75"
+    assert one(decider, setup("b", switch="", callee_raw="+77272000001")).region == "KZ-75"
+    assert one(decider, setup("c", switch="", callee_raw="+77212000001")).region == "KZ-35"
+    assert one(decider, setup("d", switch="nobody", callee_raw="+77010000001")).region == "KZ-71"
+
+
+@pytest.mark.parametrize(
+    ("score", "full"), [(0.0, "allow"), (0.3, "label"), (0.6, "divert"), (0.95, "block"), (math.nan, "allow")]
+)
+def test_thresholds_of_the_region_win_over_the_models(bundle: Bundle, model: Model, score: float, full: str) -> None:
+    thresholds = {"label_at": 0.2, "divert_at": 0.5, "block_at": 0.9}
+    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, **thresholds)}
+    fixed: Any = FixedScore(model, score, Stage.ENFORCE)
+    decider = Decider(bundle, policy(regions=regions, default_region="KZ-75"), NUMBERING, fixed)
+    assert one(decider, setup()).verdict == full
+
+
+def test_a_shadow_model_is_recorded_and_carries_nothing_out(bundle: Bundle, model: Model) -> None:
+    shadow: Any = FixedScore(model, 1.0, Stage.SHADOW)
+    decision = one(Decider(bundle, policy(), NUMBERING, shadow), setup())
+    assert (decision.verdict, decision.full_verdict) == ("allow", "block")
+    assert [reason.stage for reason in decision.reasons] == ["shadow"]
+
+
+def test_a_protected_callee_beats_every_score(bundle: Bundle, model: Model) -> None:
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+    decider = Decider(bundle, policy(), NUMBERING, certain)
+    decision = one(decider, setup(callee_raw="1414", **SPOOFED))
+    assert (decision.verdict, decision.protected) == ("allow", True)
+    assert decision.reasons[0].by.startswith("list:")
+
+
+def test_the_kill_switch_stops_all_and_still_records(bundle: Bundle) -> None:
+    decider = Decider(bundle, policy(), NUMBERING)
+    decider.killed = True
+    decision = one(decider, setup(**SPOOFED))
+    assert (decision.verdict, decision.full_verdict) == ("allow", "block")
+    assert decision.reasons[0].by == "engine"
+
+
+def test_a_repeated_setup_is_a_duplicate_and_a_reused_call_id_is_not(bundle: Bundle) -> None:
+    decider = Decider(bundle, policy(), NUMBERING)
+    first, again, other = decider.decide([setup(), setup(), setup(callee_raw="+77000000009")])
+    assert (first.duplicate, again.duplicate, other.duplicate) == (False, True, False)
+    assert first.id == again.id != other.id
+
+
+def test_a_model_for_other_windows_is_refused(bundle: Bundle, model: Model) -> None:
+    stranger: Any = FixedScore(model, 0.5, Stage.ENFORCE)
+    stranger.windows_digest = "0" * 32
+    with pytest.raises(ModelError, match="was trained on windows"):
+        Decider(bundle, policy(), NUMBERING, stranger)
+    stranger = FixedScore(model, 0.5, Stage.ENFORCE)
+    stranger.features = tuple(reversed(model.features))
+    with pytest.raises(ModelError, match="other features"):
+        Decider(bundle, policy(), NUMBERING, stranger)
+
+
+def test_the_same_log_gives_the_same_bits_whatever_the_batch_size(bundle: Bundle, model: Model) -> None:
+    events = [item.event for item in simulate("demo", 3, calls=1_500, start_ts=1.8e9, rate=60.0)]
+    results = []
+    for size in (1, 7, 64, len(events)):
+        decider = Decider(bundle, policy(), NUMBERING, model)
+        decisions: list[Decision] = []
+        for start in range(0, len(events), size):
+            decisions += decider.decide(events[start : start + size])
+        results.append(msgspec.json.encode(decisions))
+    assert len(set(results)) == 1
+    assert b'"verdict":"block"' in results[0] or b'"full_verdict":"block"' in results[0]
+
+
+def test_absorbing_leaves_the_state_that_deciding_leaves(bundle: Bundle) -> None:
+    events = [item.event for item in simulate("demo", 4, calls=600, start_ts=1.8e9, rate=60.0)]
+    decided, absorbed = Decider(bundle, policy(), NUMBERING), Decider(bundle, policy(), NUMBERING)
+    half = len(events) // 2
+    decided.decide(events[:half])
+    absorbed.absorb(events[:half])
+    assert decided.decide(events[half:]) == absorbed.decide(events[half:])
