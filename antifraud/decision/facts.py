@@ -126,6 +126,9 @@ class FactBook:
         nan = math.nan
         international = nan if not trunk_class else float(trunk_class == "international")
         spoofed = float(caller.country == home and trunk_class == "international" and event.roaming is not True)
+        if spoofed and event.roaming is None:
+            # Not known to roam is not known to be at home: the model must be able to tell the two apart.
+            spoofed = nan
         return (
             nan if not caller.country else float(caller.country != home),
             float(caller.valid),

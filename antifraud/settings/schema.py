@@ -84,10 +84,6 @@ class EngineSettings(_Section, frozen=True):
     lease_s: Annotated[
         float, Meta(ge=0.5, le=300.0, description="seconds after which a standby engine takes over from a silent one")
     ] = 3.0
-    metrics: Annotated[
-        Annotated[str, Meta(pattern=LISTEN)] | None,
-        _meta("address on which Prometheus may read the metrics; null is nowhere", "host:port or null"),
-    ] = None
 
 
 class JournalSettings(_Section, frozen=True):
