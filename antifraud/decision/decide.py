@@ -203,7 +203,8 @@ class Decider:
         model_stage = self._model.stage if self._model is not None else Stage.SHADOW
         if model_stage is not Stage.ENFORCE:
             carried = Verdict.ALLOW
-        label = target = ""
+        label = ""
+        targets: list[tuple[int, str]] = []
         grounds: list[tuple[int, int, Reason]] = []
         for position, hit in enumerate(hits):
             if hit.verdict == "protect":
@@ -217,8 +218,9 @@ class Decider:
                 hit.stage is Stage.CANARY and _in_canary(hit.rule, item.event.caller, hit.percent)
             )
             if enforced:
-                if verdict >= carried:
-                    label, target = hit.label or label, hit.target or target
+                label = label or hit.label
+                if hit.target:
+                    targets.append((verdict, hit.target))
                 carried = max(carried, verdict)
             stage = Stage.ENFORCE if enforced else hit.stage
             reason = Reason(hit.by, hit.verdict, hit.text(language), stage.value)
@@ -230,6 +232,8 @@ class Decider:
             grounds.append((-by_score - (10 if enforced else 0), len(hits), reason))
         grounds.sort(key=lambda ground: ground[:2])
         reasons = tuple(ground[2] for ground in grounds[:MAX_REASONS])
+        # The hardest enforced hit that names a target wins, also when a still harder one is capped to a diversion.
+        target = max(targets, key=lambda named: named[0])[1] if targets else ""
         return self._decision(item, region, carried, full, reasons, score, duplicate, label=label, target=target)
 
     def _decision(

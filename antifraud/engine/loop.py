@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
+from redis import exceptions as redis_errors
 
 from antifraud.decision import Bundle, Decider, Prepared, RegionPolicy
 from antifraud.domain import AntifraudError, CallEvent, Decision, EventError, Quarantined, QueueError, check_event
+from antifraud.domain.event import MAX_DEADLINE_MS
 from antifraud.engine.snapshots import SnapshotStore
+from antifraud.features import Fold
 from antifraud.queues import (
     REDIS_ERRORS,
     Keys,
@@ -46,6 +49,7 @@ _LOG = logging.getLogger("antifraud.engine")
 _BLOCK_MS: Final = 200
 _LATENCY_STEPS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 150, 500, 1000)
 _SERVER_MINIMUM: Final = (6, 2)
+_AHEAD_S: Final = 5.0
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -79,7 +83,10 @@ class Engine:
         self._skew = 0.0
         self._counts: Counter[str] = Counter()
         self._reload: asyncio.Task[Bundle] | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._lease_ms = int(options.lease_s * 1000)
+        self._renewed = 0.0
+        self._gap = (0, 0)
+        self._reload_again = False
         self._snapshot_due = 0.0
         self._lost = False
 
@@ -92,22 +99,28 @@ class Engine:
         """Compile the rules again beside the running engine; they are taken between two batches if they are sound."""
         if self._reload is None:
             self._reload = asyncio.get_running_loop().create_task(asyncio.to_thread(self._load_bundle))
+        else:
+            self._reload_again = True  # what is being compiled may have been read before the newest edit
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None] = lambda _position: None) -> None:
-        """Serve until ``stop``. Raises QueueError when Redis cannot be used at the start or the lease is lost."""
+        """Serve until ``stop``. Raises QueueError when Redis cannot be used at the start or the lease is lost.
+
+        ``ready`` is called with ``standby`` when another engine serves the shard, and with the position when this
+        one does.
+        """
         try:
             await self._check_server()
-            await self._take_lease(stop)
+            waited = await self._take_lease(stop, ready)
             if stop.is_set():
                 return
             keeper = asyncio.create_task(self._keep_lease())
             try:
-                await self._recover()
+                if waited:
+                    await self._refresh_bundle()
+                await self._recover(stop)
                 ready(self._position)
                 await self._serve(stop)
-                await self._take_written(wait=True)
-                await self._snapshot()
-                await self._take_written(wait=True)
+                await self._finish_snapshot()
                 await self._flush_counts()
             finally:
                 keeper.cancel()
@@ -136,35 +149,96 @@ class Engine:
         seconds, micros = await self._log.time()
         self._skew = seconds + micros / 1e6 - (before + time.time()) / 2
 
-    async def _take_lease(self, stop: asyncio.Event) -> None:
-        said = False
+    async def _take_lease(self, stop: asyncio.Event, ready: Callable[[str], None]) -> bool:
+        """Wait until the shard is ours; whether there was anything to wait for. A Redis that is away is waited for."""
+        waited = False
         while not stop.is_set():
-            taken = await self._log.set(self._keys.lease, self._owner, nx=True, px=int(self._options.lease_s * 1000))
-            if taken:
-                return
-            if not said:
-                holder = await self._log.get(self._keys.lease)
-                _LOG.info("shard %s has an engine (%s); standing by", self._options.shard, _shown(holder))
-                said = True
+            try:
+                taken = await self._log.set(self._keys.lease, self._owner, nx=True, px=self._lease_ms)
+                if taken:
+                    self._renewed = time.monotonic()
+                    return waited
+                if not waited:
+                    holder = await self._log.get(self._keys.lease)
+                    _LOG.info("shard %s has an engine (%s); standing by", self._options.shard, _shown(holder))
+                    ready("standby")
+            except REDIS_ERRORS as error:
+                _LOG.warning("standing by, Redis does not answer: %s", error)
+            waited = True
             await asyncio.sleep(self._options.lease_s / 10)
+        return waited
 
     async def _keep_lease(self) -> None:
-        while True:
+        while not self._lost:
             await asyncio.sleep(self._options.lease_s / 4)
             check_cancelled()
             try:
-                holder = await self._log.get(self._keys.lease)
-                if holder is None:
-                    await self._log.set(self._keys.lease, self._owner, nx=True, px=int(self._options.lease_s * 1000))
-                elif holder == self._owner.encode():
-                    await self._log.pexpire(self._keys.lease, int(self._options.lease_s * 1000))
-                else:
-                    _LOG.error("another engine (%s) has taken shard %s", _shown(holder), self._options.shard)
-                    self._lost = True
-                    return
+                await self._renew_lease()
                 await self._read_clock()
+                await self._watch_log()
             except REDIS_ERRORS as error:
                 _LOG.warning("the lease could not be renewed: %s", error)
+
+    async def _renew_lease(self) -> None:
+        """Ours again for its whole time, or ``_lost`` when another engine has taken it."""
+        holder = await self._log.get(self._keys.lease)
+        if holder is None:
+            await self._log.set(self._keys.lease, self._owner, nx=True, px=self._lease_ms)
+            holder = await self._log.get(self._keys.lease)
+        elif holder == self._owner.encode():
+            await self._log.pexpire(self._keys.lease, self._lease_ms)
+        if holder == self._owner.encode():
+            self._renewed = time.monotonic()
+        else:
+            _LOG.error("another engine (%s) has taken shard %s", _shown(holder), self._options.shard)
+            self._lost = True
+
+    async def _fence(self) -> None:
+        """Before anything is written: an engine that was stopped for longer than its lease asks whose shard it is."""
+        if time.monotonic() - self._renewed > self._options.lease_s * 0.8:
+            await self._renew_lease()
+        if self._lost:
+            raise QueueError(
+                f"another engine has taken shard {self._options.shard}; this one ends",
+                hint="run one engine a shard; a second one waits as standby",
+            )
+
+    async def _watch_log(self) -> None:
+        """Notice what must never happen silently: a log that was cut before it was read, or that is behind us.
+
+        The log is behind after a fail-over to a replica that had not everything and whose clock is late.
+        """
+        position = _order(self._position)  # as it was before we asked: meanwhile both may move on
+        try:
+            info: Any = await self._log.xinfo_stream(self._keys.calls)
+        except redis_errors.ResponseError:
+            return  # there is no log yet
+        # The engine's own trimming leaves the entry at its position in place, so a log that begins later was cut.
+        first = info["first-entry"]
+        begins = _order(_shown(first[0] if first else info["last-generated-id"]))
+        if begins > max(position, self._gap) and position > (0, 0):
+            self._gap = begins
+            self._counts["log_gaps"] += 1
+            _LOG.error(
+                "the log now begins at %d-%d, after our position %s: calls are missing from the windows",
+                *begins,
+                self._position,
+            )
+        last = _shown(info["last-generated-id"])
+        if _order(last) < position:
+            self._counts["log_behind"] += 1
+            _LOG.error(
+                "the log ends at %s, before our position %s: entries are lost; going on there", last, self._position
+            )
+            self._position = last
+
+    async def _refresh_bundle(self) -> None:
+        """A standby may have waited for days: take the rules as they are now."""
+        try:
+            self._decider.swap(await asyncio.to_thread(self._load_bundle))
+        except AntifraudError as error:
+            self._counts["reload_refused"] += 1
+            _LOG.error("the rules have changed and are refused, those from the start go on:\n%s", error.render())
 
     async def _drop_lease(self) -> None:
         try:
@@ -173,15 +247,35 @@ class Engine:
         except REDIS_ERRORS as error:
             _LOG.warning("the lease could not be given back and will expire: %s", error)
 
-    async def _recover(self) -> None:
+    async def _recover(self, stop: asyncio.Event) -> None:
+        """Come to the state that the log's committed position stands for; a Redis that goes away is waited for."""
+        while not stop.is_set():
+            try:
+                await self._restore()
+            except REDIS_ERRORS as error:
+                _LOG.warning("the log cannot be read yet: %s", error)
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def _restore(self) -> None:
         """Snapshot, then the log up to the committed position folded again, then the state of the kill switch."""
         committed = await self._log.hget(self._keys.position, "id")
         position = committed.decode() if isinstance(committed, bytes) else "0-0"
-        restored = self._snapshots.load(self._decider.bundle.windows, self._options.retention_s)
+        windows = self._decider.bundle.windows
+        restored = await asyncio.to_thread(self._snapshots.load, windows, self._options.retention_s)
         start = "0-0"
+        if restored is not None and not await self._is_of_this_log(restored[1]):
+            _LOG.error("the snapshot at %s is of another log and is left alone", restored[1])
+            restored = None
         if restored is not None:
             self._decider.fold, start = restored
             _LOG.info("snapshot at %s loaded", start)
+        else:
+            self._decider.fold = Fold(windows)
+        self._position = start
+        if start != "0-0":
+            await self._watch_log()
         self._position = max(position, start, key=_order)
         replayed = 0
         while _order(start) < _order(position):
@@ -197,18 +291,25 @@ class Engine:
             await asyncio.sleep(0)
         if replayed:
             _LOG.info("%d entries folded again up to %s", replayed, position)
-        self._counts.clear()
         control = cast("list[Entry]", await self._log.xrange(self._keys.control, count=CONTROL_MAXLEN))
         for entry_id, fields in control:
             self._control = entry_id.decode()
             self._obey(fields, starting=True)
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
 
+    async def _is_of_this_log(self, position: str) -> bool:
+        """Whether ``position`` lies in the log as it is: a snapshot of another Redis would make us deaf to this one."""
+        try:
+            info: Any = await self._log.xinfo_stream(self._keys.calls)
+        except redis_errors.ResponseError:
+            return True  # an empty log; its ids follow the clock
+        return _order(_shown(info["last-generated-id"])) >= _order(position)
+
     def _understood(self, entry: Entry) -> CallEvent | None:
         """The checked event of an entry that is folded again; None for one that went to quarantine the first time."""
         entry_id, fields = entry
         try:
-            event = check_event(decode_event(fields), _arrival(entry_id))
+            event = check_event(decode_event(fields), self._arrival(entry_id))
             self._decider.prepare(event)
         except EventError:
             return None
@@ -222,12 +323,8 @@ class Engine:
         pause = 0.05
         flush_due = time.monotonic() + 1.0
         while not stop.is_set():
-            if self._lost:
-                raise QueueError(
-                    f"another engine has taken shard {self._options.shard}; this one ends",
-                    hint="run one engine a shard; a second one waits as standby",
-                )
             try:
+                await self._fence()
                 found = cast(
                     "list[tuple[bytes, list[Entry]]]",
                     await self._log.xread(
@@ -265,14 +362,14 @@ class Engine:
         bad: list[tuple[Quarantined, str, str]] = []
         for entry_id, fields in entries:
             try:
-                event = check_event(decode_event(fields), _arrival(entry_id))
+                event = check_event(decode_event(fields), self._arrival(entry_id))
                 item = self._decider.prepare(event)
             except EventError as error:
-                bad.append(_bad(error.code, error.detail, fields))
+                bad.append(self._bad(entry_id, error.code, error.detail, fields))
                 continue
             except Exception as error:  # noqa: BLE001 - one event nobody foresaw must not stop all others
                 _LOG.exception("an event could not be prepared")
-                bad.append(_bad("internal", f"{type(error).__name__}: {error}", fields))
+                bad.append(self._bad(entry_id, "internal", f"{type(error).__name__}: {error}", fields))
                 continue
             prepared.append(item)
             if event.kind.value == "setup":
@@ -280,6 +377,24 @@ class Engine:
         decisions = self._decider.decide_prepared(prepared)
         setups = [item.event for item in prepared if item.event.kind.value == "setup"]
         await self._commit(entries[-1][0].decode(), setups, arrivals, decisions, bad, len(entries), stop)
+
+    def _arrival(self, entry_id: bytes) -> float | None:
+        """When the log took an entry, epoch s; None for an id that lies ahead of Redis' own clock.
+
+        Whoever may append may choose an id; one in the year 2286 must not make every later event look late.
+        """
+        arrival = _milliseconds(entry_id) / 1000
+        return arrival if arrival <= time.time() + self._skew + _AHEAD_S else None
+
+    def _bad(
+        self, entry_id: bytes, code: str, detail: str, fields: Mapping[bytes, bytes]
+    ) -> tuple[Quarantined, str, str]:
+        """The quarantine item of an entry, and whom to tell that the call goes on (nobody when it is long over)."""
+        raw = repr({name[:64]: value[:256] for name, value in list(fields.items())[:40]})
+        source = fields.get(b"source", b"")[:64].decode("utf-8", "replace")
+        reply, call_id = waiting_switch(fields)
+        over = (time.time() + self._skew) * 1000 > _milliseconds(entry_id) + MAX_DEADLINE_MS
+        return Quarantined(code, detail, source or "log", raw), "" if over else reply, call_id
 
     async def _commit(
         self,
@@ -321,11 +436,19 @@ class Engine:
                     pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
                 pipe.hset(self._keys.position, mapping={"id": position, "at": f"{now_ms / 1000:.3f}"})
                 try:
-                    await pipe.execute()
-                    break
+                    await self._fence()
+                    # A command that fails inside a transaction does not undo the others, so it must not repeat them:
+                    # whoever named a reply key that is no list has lost a reply, nothing else.
+                    results = await pipe.execute(raise_on_error=False)
                 except REDIS_ERRORS as error:
                     counts["redis_errors"] += 1
                     _LOG.warning("decisions could not be written, trying again: %s", error)
+                else:
+                    failed = [result for result in results if isinstance(result, Exception)]
+                    if failed:
+                        counts["commands_refused"] += len(failed)
+                        _LOG.error("Redis refused %d of %d commands, first: %s", len(failed), len(results), failed[0])
+                    break
             first = False
             if stop.is_set() and pause >= 1.0:
                 raise QueueError("Redis does not take the last decisions; they will be made again after a restart")
@@ -384,6 +507,9 @@ class Engine:
         if self._reload is None or not self._reload.done():
             return
         task, self._reload = self._reload, None
+        if self._reload_again:
+            self._reload_again = False
+            self.request_reload()
         try:
             bundle = task.result()
             old = self._decider.bundle.digest
@@ -414,24 +540,34 @@ class Engine:
             self._counts.update(counts)
 
     async def _snapshot(self) -> None:
-        """Copy the state and have a thread write the copy; what is still being written is not overtaken."""
+        """Have a child process write the state as it is now; calls go on meanwhile."""
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
-        if self._writing is None:
-            frozen = self._decider.fold.freeze(self._position)
-            self._writing = asyncio.get_running_loop().create_task(asyncio.to_thread(self._snapshots.write, frozen))
-
-    async def _take_written(self, *, wait: bool = False) -> None:
-        if self._writing is None or not (wait or self._writing.done()):
-            return
-        task, self._writing = self._writing, None
         try:
-            await task
+            self._snapshots.start(self._decider.fold, self._position)
         except OSError as error:
             self._counts["snapshot_errors"] += 1
-            _LOG.error("no snapshot could be written: %s", error)
-        else:
+            _LOG.error("no snapshot could be begun: %s", error)
+
+    async def _take_written(self) -> None:
+        outcome = self._snapshots.poll()
+        if outcome is None:
+            return
+        if outcome:
             self._counts["snapshots"] += 1
             await self._trim(quiet=False)
+        else:
+            self._counts["snapshot_errors"] += 1
+            _LOG.error("the snapshot could not be written to %s", self._options.snapshot_dir)
+
+    async def _finish_snapshot(self) -> None:
+        """The last snapshot: nothing is decided any more, so it is written here."""
+        self._snapshots.abandon()
+        try:
+            await asyncio.to_thread(self._snapshots.save, self._decider.fold, self._position)
+        except OSError as error:
+            _LOG.error("the last snapshot could not be written: %s", error)
+        else:
+            self._counts["snapshots"] += 1
 
     async def _trim(self, *, quiet: bool) -> None:
         """Cut both streams by age, never past what a restart has to read again."""
@@ -455,16 +591,5 @@ def _milliseconds(entry_id: bytes) -> int:
     return int(entry_id.partition(b"-")[0])
 
 
-def _arrival(entry_id: bytes) -> float:
-    return _milliseconds(entry_id) / 1000
-
-
 def _shown(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _bad(code: str, detail: str, fields: Mapping[bytes, bytes]) -> tuple[Quarantined, str, str]:
-    raw = repr({name[:64]: value[:256] for name, value in list(fields.items())[:40]})
-    source = fields.get(b"source", b"")[:64].decode("utf-8", "replace")
-    reply, call_id = waiting_switch(fields)
-    return Quarantined(code, detail, source or "log", raw), reply, call_id

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Final
 
-from antifraud.features import Fold, Frozen, SnapshotError, WindowSet
+from antifraud.features import Fold, SnapshotError, WindowSet
 
 _LOG = logging.getLogger("antifraud.engine")
 _KEPT: Final = 2
+_MAX_S: Final = 300.0
 
 
 class SnapshotStore:
@@ -18,6 +23,8 @@ class SnapshotStore:
     def __init__(self, directory: Path, shard: str) -> None:
         self._directory = directory
         self._shard = shard
+        self._child = 0
+        self._deadline = 0.0
 
     def _files(self) -> list[Path]:
         """Oldest first."""
@@ -29,12 +36,56 @@ class SnapshotStore:
         files = self._files()
         return "{}-{}".format(*_position(files[0].name)) if files else None
 
-    def write(self, frozen: Frozen) -> None:
-        """Write a state; the one before is kept, older ones go. Any thread, one at a time. Raises OSError."""
+    def save(self, fold: Fold, position: str) -> None:
+        """Write the state at ``position``; the one before is kept, older ones go. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        frozen.write(self._directory / f"{self._shard}.{frozen.header.position}.snapshot")
+        fold.save(self._directory / f"{self._shard}.{position}.snapshot", position)
         for old in self._files()[:-_KEPT]:
             old.unlink(missing_ok=True)
+
+    def start(self, fold: Fold, position: str) -> None:
+        """Let a child process ``save``; nothing happens while an earlier one is still at it. Raises OSError.
+
+        A forked child sees the memory as it was at the fork, at the price of a copied page table instead of copied
+        tables; this is how Redis itself writes. The child touches nothing but the file and ends without cleaning up.
+        """
+        if self._child:
+            return
+        self._child = os.fork()
+        if self._child:
+            self._deadline = time.monotonic() + _MAX_S
+            return
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.nice(5)
+            self.save(fold, position)
+            code = 0
+        finally:
+            os._exit(code)
+
+    def poll(self) -> bool | None:
+        """Whether the child has written its snapshot; None while it has not ended or there is none."""
+        if not self._child:
+            return None
+        ended, status = os.waitpid(self._child, os.WNOHANG)
+        if not ended:
+            if time.monotonic() > self._deadline:
+                self.abandon()
+                return False
+            return None
+        self._child = 0
+        return status == 0
+
+    def abandon(self) -> None:
+        """End the child, if there is one; the file it was writing is never put in place."""
+        if self._child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
+            self._child = 0
 
     def load(self, windows: WindowSet, retention_s: float) -> tuple[Fold, str] | None:
         """The newest sound state and its position; None when there is none (the log is then folded from its start)."""

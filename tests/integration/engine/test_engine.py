@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -235,3 +236,75 @@ def test_an_engine_without_redis_says_so(tmp_path: Path) -> None:
     text = engine.log.read_text()
     assert "does not answer" in text
     assert "Traceback" not in text
+
+
+def test_a_reply_key_that_is_no_list_costs_one_reply_and_nothing_else(
+    start_engine: Start, redis_client: redis.Redis
+) -> None:
+    start_engine()
+    redis_client.xadd(KEYS.reply("boom"), {"a": "b"})
+    redis_client.xadd(KEYS.calls, setup_event("poison", reply=KEYS.reply("boom")))
+    redis_client.xadd(KEYS.calls, {"kind": "nonsense", "call_id": "poison2", "reply": KEYS.reply("boom")})
+    redis_client.xadd(KEYS.calls, setup_event("after"))
+    assert answer(redis_client, "after")["verdict"] == "allow"
+    wait_until(lambda: counter(redis_client, "commands_refused") >= 2)
+    assert [one["call_id"] for one in decisions(redis_client)] == ["poison", "after"]
+    assert redis_client.xlen(KEYS.quarantine) == 1
+
+
+def test_an_entry_id_in_the_future_does_not_make_later_calls_look_late(
+    start_engine: Start, redis_client: redis.Redis
+) -> None:
+    start_engine()
+    redis_client.xadd(KEYS.calls, setup_event("jump"), id="9999999999999-0")
+    assert answer(redis_client, "jump")["verdict"] == "allow"
+    redis_client.xadd(KEYS.calls, setup_event("later"))
+    assert answer(redis_client, "later")["verdict"] == "allow"
+    assert redis_client.xlen(KEYS.quarantine) == 0
+
+
+def test_a_snapshot_of_another_log_is_left_alone(
+    start_engine: Start, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    engine = start_engine()
+    redis_client.xadd(KEYS.calls, setup_event("one"))
+    answer(redis_client, "one")
+    engine.stop()
+    (snapshot,) = (tmp_path / "s").glob("*.snapshot")
+    assert snapshot.name.split(".")[1] != "0-0"
+    redis_client.flushall()
+    early = f"{int(time.time() * 1000) - 3_600_000}-0"
+    redis_client.xadd(KEYS.calls, setup_event("two", reply="", ts=time.time() - 3_600), id=early)
+    engine = start_engine()
+    assert wait_until(lambda: decisions(redis_client))[0]["call_id"] == "two"
+    assert "of another log" in engine.log.read_text()
+
+
+def test_a_log_that_was_cut_before_it_was_read_is_noticed(start_engine: Start, redis_client: redis.Redis) -> None:
+    engine = start_engine()
+    redis_client.xadd(KEYS.calls, setup_event("one"))
+    answer(redis_client, "one")
+    engine.stop()
+    for number in range(20):
+        redis_client.xadd(KEYS.calls, setup_event(f"lost{number}"))
+    redis_client.xtrim(KEYS.calls, maxlen=3, approximate=False)
+    engine = start_engine()
+    wait_until(lambda: counter(redis_client, "log_gaps") >= 1)
+    assert "the log now begins at" in engine.log.read_text()
+
+
+def test_an_engine_that_was_stopped_for_too_long_writes_nothing_more(
+    start_engine: Start, redis_client: redis.Redis
+) -> None:
+    first = start_engine(environment={"ANTIFRAUD_ENGINE_LEASE_S": "1"})
+    assert first.process is not None
+    first.process.send_signal(signal.SIGSTOP)
+    start_engine(environment={"ANTIFRAUD_ENGINE_LEASE_S": "1"})
+    redis_client.xadd(KEYS.calls, setup_event("one"))
+    answer(redis_client, "one", 60)
+    first.process.send_signal(signal.SIGCONT)
+    redis_client.xadd(KEYS.calls, setup_event("two"))
+    answer(redis_client, "two")
+    assert first.process.wait(timeout=30) == 1
+    assert "another engine" in first.log.read_text()
+    assert [one["call_id"] for one in decisions(redis_client)] == ["one", "two"]
