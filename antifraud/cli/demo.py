@@ -27,7 +27,7 @@ from rich.text import Text
 
 from antifraud.cli.assembly import read_settings, settings_options
 from antifraud.cli.extensions import load_extension
-from antifraud.cli.processes import serve
+from antifraud.cli.processes import serve, until
 from antifraud.cli.supervisor import Part, Supervisor
 from antifraud.domain import CallAnswer, CallEvent, Decision, EventError, EventKind, PlacedCall, QueueError
 from antifraud.queues import REDIS_ERRORS, CallLog, EmbeddedRedis, Keys, check_cancelled, connect, decode_decision
@@ -59,6 +59,8 @@ class Tally:
         self.last: deque[tuple[Decision, str]] = deque(maxlen=8)
         self.decided = 0
         self.truth: dict[str, str] = {}
+        self.full_fraud = 0
+        self.full_honest = 0
 
     def answered(self, fraud: bool, answer: CallAnswer) -> None:
         """One call has its verdict."""
@@ -113,7 +115,7 @@ def demo(seconds: float | None, rate: float, seed: int, warm_up: float, **where:
 
             async def part(stop: asyncio.Event) -> None:
                 run = _Run(console, tally, settings, url, passed, directory)
-                await run.go(stop, seconds=seconds, rate=rate, seed=seed, warm_up_s=warm_up * 60)
+                await until(stop, run.go(stop, seconds=seconds, rate=rate, seed=seed, warm_up_s=warm_up * 60))
 
             serve(part)
     finally:
@@ -220,6 +222,7 @@ class _Run:
         # The simulator's present began while the past was being folded; play on from now without a gap.
         shift = time.time() - first.event.ts
         async for item in _paced(first, traffic, shift):
+            check_cancelled()
             event = _shifted(item.event, shift)
             if event.kind is EventKind.SETUP:
                 if len(self._tasks) >= _MAX_OPEN:
@@ -273,6 +276,11 @@ class _Run:
             tally.emergency += 1
             tally.emergency_touched += decision.verdict != "allow"
         truth = tally.truth.pop(decision.call_id, None)
+        if truth is not None and decision.full_verdict in _STOPPED:
+            if truth:
+                tally.full_fraud += 1
+            else:
+                tally.full_honest += 1
         if truth is not None and decision.verdict != "allow":
             tally.last.appendleft((decision, truth))
 
@@ -384,6 +392,10 @@ def _summary(console: Console, tally: Tally) -> None:
         console.print(f"fraud calls stopped: {stopped_fraud:,} of {fraud:,} ({stopped_fraud / fraud:.0%})")
     if honest:
         console.print(f"honest calls stopped: {stopped_honest:,} of {honest:,} ({stopped_honest / honest:.3%})")
+    full = f"{tally.full_fraud:,} fraud calls and {tally.full_honest:,} honest ones"
+    console.print(f"with every region at full enforcement it would have stopped {full}")
     console.print(f"emergency calls: {tally.emergency:,}, touched: {tally.emergency_touched}")
-    console.print("the traffic is simulated; regions act as config/regions/ says (ceilings differ)", style="dim")
+    console.print(
+        "the traffic is simulated; each region does only what its ceiling in config/regions/ allows so far", style="dim"
+    )
     sys.stdout.flush()

@@ -143,7 +143,7 @@ def _directory(area: str, path: Path) -> Iterator[Finding]:
 
 
 async def _redis(settings: Any) -> list[Finding]:
-    from antifraud.queues import REDIS_ERRORS, Keys, connect, find_server
+    from antifraud.queues import REDIS_ERRORS, Keys, connect, find_server, shown_url
 
     url = settings.redis.url
     if not url:
@@ -161,7 +161,12 @@ async def _redis(settings: Any) -> list[Finding]:
         number = str(info.get("redis_version", "0"))
         old = tuple(int(part) for part in number.split(".")[:2]) < (6, 2)
         findings.append(
-            Finding("redis", "fail" if old else "ok", f"{url}: version {number}", "use 6.2 or newer" if old else "")
+            Finding(
+                "redis",
+                "fail" if old else "ok",
+                f"{shown_url(url)}: version {number}",
+                "use 6.2 or newer" if old else "",
+            )
         )
         policy = str(info.get("maxmemory_policy", ""))
         if policy != "noeviction":
@@ -191,6 +196,12 @@ async def _redis(settings: Any) -> list[Finding]:
             findings.append(
                 Finding("engine", state, f"{_text(lease)} serves shard {settings.shard}, {behind:.1f} s behind the log")
             )
+        control: Any = await client.xrange(keys.control, count=10_000)
+        switches = [fields for _id, fields in control if fields.get(b"op") in (b"kill", b"revive")]
+        if switches and switches[-1].get(b"op") == b"kill":
+            who, why = _text(switches[-1].get(b"who", b"")), _text(switches[-1].get(b"why", b""))
+            text = f"interception is switched off by {who}: {why}"
+            findings.append(Finding("kill switch", "warn", text, "append op revive to the control stream"))
         quarantined = await client.xlen(keys.quarantine)
         findings.append(Finding("streams", "ok", f"calls {calls:,}, quarantine {quarantined:,}"))
         counters: Any = await client.hgetall(keys.counters)
@@ -202,7 +213,7 @@ async def _redis(settings: Any) -> list[Finding]:
             Finding(
                 "redis",
                 "fail",
-                f"{url} does not answer: {error}",
+                f"{shown_url(url)} does not answer: {error}",
                 "start it or correct REDIS_URL / redis.url in config/",
             )
         )

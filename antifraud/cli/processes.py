@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ import yaml
 
 from antifraud.cli.assembly import assemble, passed_on, read_settings, settings_options
 from antifraud.cli.extensions import load_extension
+from antifraud.cli.supervisor import PARENT
 from antifraud.domain import QueueError, UsageError
 
 
@@ -45,9 +47,15 @@ def serve(part: Callable[[asyncio.Event], Awaitable[None]], reload: Callable[[],
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if reload is not None:
-            loop.add_signal_handler(signal.SIGHUP, reload)
-        await part(stop)
+        # A closed terminal ends what runs in it; a service takes the same signal as "read the rules again".
+        loop.add_signal_handler(signal.SIGHUP, reload if reload is not None else stop.set)
+        parent = int(os.environ.get(PARENT, "0"))
+        watcher = asyncio.ensure_future(_watch_parent(parent, stop)) if parent else None
+        try:
+            await part(stop)
+        finally:
+            if watcher is not None:
+                watcher.cancel()
 
     try:
         import uvloop
@@ -55,6 +63,13 @@ def serve(part: Callable[[asyncio.Event], Awaitable[None]], reload: Callable[[],
         asyncio.run(main())
     else:
         uvloop.run(main())
+
+
+async def _watch_parent(parent: int, stop: asyncio.Event) -> None:
+    """Set ``stop`` when the process that started this one is gone: nobody is left to stop it."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of it on every kernel
+        await asyncio.sleep(1)
+    stop.set()
 
 
 async def until(stop: asyncio.Event, *parts: Awaitable[None]) -> None:
@@ -93,6 +108,7 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
         snapshot_every_s=settings.engine.snapshot_every_s,
         retention_s=settings.engine.retention_h * 3600,
         lease_s=settings.engine.lease_s,
+        deadline_ms=settings.deadline_ms,
         timeout_s=settings.redis.socket_timeout_s,
     )
     made: list[Engine] = []

@@ -44,7 +44,13 @@ def replay(
 
     run = Replay(decider)
     encoder = msgspec.json.Encoder()
-    sink: IO[bytes] = out.open("wb") if out is not None else sys.stdout.buffer
+    for target in (out, quarantine):
+        if target is not None and any(target.exists() and target.samefile(path) for path, _reader in chosen):
+            raise UsageError(f"{target} is one of the files to read", hint="write somewhere else")
+    try:
+        sink: IO[bytes] = out.open("wb") if out is not None else sys.stdout.buffer
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}") from None
     try:
         for decision in run.run(in_time_order(events())):
             sink.write(encoder.encode(decision) + b"\n")

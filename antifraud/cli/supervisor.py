@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from antifraud.domain import QueueError
+
+PARENT: Final = "ANTIFRAUD_PARENT"
+"""The environment variable that tells a part which process it belongs to: it ends when that one does."""
 
 _LOG = logging.getLogger("antifraud.up")
 _START_S = 120.0
@@ -65,6 +69,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "antifraud.cli", *part.arguments,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=sink, start_new_session=True,
+                env={**os.environ, PARENT: str(os.getpid())},
             )  # fmt: skip
         finally:
             if sink is not None:

@@ -19,7 +19,7 @@ from antifraud.decision.bundle import Bundle
 from antifraud.decision.facts import MODEL_FACTS, FactBook, Prepared
 from antifraud.decision.policy import Policy, RegionPolicy
 from antifraud.decision.texts import say
-from antifraud.domain import CallEvent, Decision, EventKind, ModelError, Reason, Stage, Verdict, cap
+from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Reason, Stage, Verdict, cap
 from antifraud.features import Fold
 from antifraud.numbering import Numbering
 from antifraud.rulekit import Hit, Params
@@ -196,6 +196,10 @@ class Decider:
                 if score >= threshold:
                     by_score = verdict
                     break
+            if item.traveller:
+                # Nothing that the model sees tells a subscriber abroad from a forger before their second call, and
+                # a register that did not answer is no reason to cut anybody off: the callee is warned, no more.
+                by_score = min(by_score, Verdict.LABEL)
         if not hits and by_score is Verdict.ALLOW:
             return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, score, duplicate)
 
@@ -251,7 +255,9 @@ class Decider:
         target: str = "",
     ) -> Decision:
         event, policy = item.event, region.policy
-        verdict = cap(carried, policy.ceiling)
+        # A call that belongs to no region that we know is watched and left alone.
+        ceiling = policy.ceiling if item.placed else min(policy.ceiling, Ceiling.SHADOW)
+        verdict = cap(carried, ceiling)
         if self.killed and verdict is not Verdict.ALLOW:
             verdict = Verdict.ALLOW
             reasons = (Reason("engine", "allow", say("killed", policy.language)), *reasons)
@@ -275,7 +281,7 @@ class Decider:
             region=policy.code,
             verdict=verdict.word,
             full_verdict=full.word,
-            ceiling=policy.ceiling.word,
+            ceiling=ceiling.word,
             caller=event.caller,
             callee=event.callee,
             switch=event.switch,

@@ -43,13 +43,19 @@ _FIXED: Final = ("fixed", "fixed_or_mobile")
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """An event with its numbers normalised, its row, its region, and the model's view of its facts."""
+    """An event with its numbers normalised, its row, its region, and the model's view of its facts.
+
+    ``placed``: a known switch or the callee's number gave the region. ``traveller``: a home mobile that comes in from
+    abroad and of which nobody has said whether it roams; most likely a subscriber who calls home.
+    """
 
     event: CallEvent
     row: list[object]
     region: str
     emergency: bool
     vector: tuple[float, ...]
+    placed: bool
+    traveller: bool
 
 
 class FactBook:
@@ -86,7 +92,8 @@ class FactBook:
             from_number = self._numbering.facts(presented, international=international).number
             asserted_differs = bool(from_number) and from_number != caller.number
         region = policy.switches.get(event.switch, "") or callee.region
-        if region not in policy.regions:
+        placed = region in policy.regions
+        if not placed:
             region = policy.default_region
         normalised = msgspec.structs.replace(event, caller=caller.number, callee=callee.number)
         local = event.ts + policy.utc_offset_min * 60
@@ -105,13 +112,11 @@ class FactBook:
             callee.valid, callee.possible, callee.emergency, callee.short, asserted_differs,
             hour, float((local // 86_400 + 3) % 7),
         ]  # fmt: skip
-        return Prepared(
-            normalised,
-            row,
-            region,
-            callee.emergency,
-            self._vector(event, caller, callee, trunk_class, asserted_differs, hour),
+        vector = self._vector(event, caller, callee, trunk_class, asserted_differs, hour)
+        traveller = (
+            international and event.roaming is None and caller.country == policy.country and caller.type in _MOBILE
         )
+        return Prepared(normalised, row, region, callee.emergency, vector, placed, traveller)
 
     def _vector(
         self,

@@ -41,6 +41,7 @@ from antifraud.queues import (
     encode_decision,
     encode_quarantined,
     encode_reply,
+    shown_url,
     waiting_switch,
 )
 from antifraud.queues.protocol import CONTROL_MAXLEN, QUARANTINE_MAXLEN
@@ -55,7 +56,10 @@ Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """How one engine runs. Times in seconds unless the name says otherwise."""
+    """How one engine runs. Times in seconds unless the name says otherwise.
+
+    ``deadline_ms`` holds for a setup that names a reply key and no deadline of its own.
+    """
 
     shard: str
     redis_url: str
@@ -64,6 +68,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     snapshot_every_s: float = 60.0
     retention_s: float = 172_800.0
     lease_s: float = 3.0
+    deadline_ms: int = 150
     timeout_s: float = 2.0
 
 
@@ -136,7 +141,7 @@ class Engine:
             info = await self._log.info("server")
         except REDIS_ERRORS as error:
             raise QueueError(
-                f"Redis at {self._options.redis_url} does not answer: {error}",
+                f"Redis at {shown_url(self._options.redis_url)} does not answer: {error}",
                 hint="start it, or say where it is with REDIS_URL; antifraud doctor shows what is reachable",
             ) from None
         version = tuple(int(part) for part in str(info.get("redis_version", "0.0")).split(".")[:2])
@@ -295,6 +300,8 @@ class Engine:
         for entry_id, fields in control:
             self._control = entry_id.decode()
             self._obey(fields, starting=True)
+        if self._decider.killed:
+            _LOG.warning("interception is switched off, as it was before this start")
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
 
     async def _is_of_this_log(self, position: str) -> bool:
@@ -419,7 +426,7 @@ class Engine:
                         if not self._keys.is_reply(event.reply):
                             if first:
                                 counts["reply_key_refused"] += 1
-                        elif now_ms >= arrived + event.deadline_ms:
+                        elif now_ms >= arrived + (event.deadline_ms or self._options.deadline_ms):
                             final = msgspec.structs.replace(decision, late=True)
                         else:
                             pipe.rpush(event.reply, encode_reply(self._reply(decision)))
@@ -479,7 +486,7 @@ class Engine:
             call_id=decision.call_id,
             decision=decision.id,
             sip_code=code,
-            text=decision.reason,
+            text=decision.reason if decision.verdict != "allow" else "",
             target=decision.target,
             label=decision.label,
         )
@@ -501,6 +508,8 @@ class Engine:
                 self.request_reload()
             return
         self._decider.killed = op == "kill"
+        if starting:
+            return
         _LOG.warning("interception switched %s by %s: %s", "off" if op == "kill" else "on again", who, why)
 
     def _take_reloaded(self) -> None:

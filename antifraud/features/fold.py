@@ -42,6 +42,7 @@ from antifraud.features.windows import Predicate, WindowSet, WindowSpec
 
 _SEPARATOR: Final = "\0"
 _PAIR_BYTES: Final = 4 * kernels.PAIR_WIDTH + 8
+_SEEN_BYTES: Final = 8 * kernels.SEEN_WIDTH
 _SECRET_BYTES: Final = 32
 _MOST_ROWS: Final = 1 << 30
 _CODES: Final = {kind.value: code for kind, code in EVENT_CODES.items()}
@@ -64,12 +65,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def of_memory(cls, windows: WindowSet, bytes_: int) -> Limits:
         """Limits under which the fold of ``windows`` stays below ``bytes_`` when everything is full."""
         plan = make_plan(windows)
-        remembered = max(1024, bytes_ // 10 // 40)
-        pairs_per_row = 4
         # An index has between two and four places of 8 bytes for each entry; the worst case is meant here.
+        per_event = _SEEN_BYTES + 32
+        remembered = max(1024, bytes_ // 10 // per_event)
+        pairs_per_row = 4
         per_key = sum(4 * int(row[T_INT_WIDTH]) + 8 * int(row[T_LONG_WIDTH]) + 32 for row in plan.tables)
         per_key += pairs_per_row * len(plan.streams) * (_PAIR_BYTES + 32)
-        keys = min(_MOST_ROWS // pairs_per_row, max(0, bytes_ - 40 * remembered) // max(per_key, 1))
+        keys = min(_MOST_ROWS // pairs_per_row, max(0, bytes_ - per_event * remembered) // max(per_key, 1))
         if keys < 1000:
             raise ConfigError(
                 f"a memory limit of {bytes_} bytes holds only {keys} keys",
@@ -159,7 +161,7 @@ class Fold:
             self._longs = np.zeros(longs, np.int64)
             self._pairs = np.zeros((pairs, kernels.PAIR_WIDTH), np.int32)
             self._items = np.zeros(pairs, np.int64)
-            self._seen = np.zeros(limits.remembered, np.int64)
+            self._seen = np.zeros((limits.remembered, kernels.SEEN_WIDTH), np.int64)
         except MemoryError as error:
             raise ConfigError(
                 f"the windows' limits ({limits.keys} keys, {limits.pairs} pairs) are more than this machine can hold",
@@ -258,7 +260,7 @@ class Fold:
             "remembered": min(int(self._counters[kernels.G_SEEN]), self.limits.remembered),
             "remembered_limit": self.limits.remembered,
         }
-        used = self._index.nbytes + 8 * int(found["remembered"])
+        used = self._index.nbytes + _SEEN_BYTES * int(found["remembered"])
         for name, table, counters in zip(self._plan.table_names, self._tables, self._table_counters, strict=True):
             found[f"{name}.keys"] = int(counters[kernels.M_LIVE])
             found[f"{name}.keys_limit"] = self.limits.keys
@@ -351,7 +353,7 @@ class Fold:
         """Everything worth keeping, by name: counters, and the part of every array that was ever used."""
         kept = min(int(self._counters[kernels.G_SEEN]), self.limits.remembered)
         oldest = int(self._counters[kernels.G_SEEN]) - kept
-        seen = self._seen[(np.arange(kept) + oldest) % self.limits.remembered]
+        seen = self._seen[(np.arange(kept) + oldest) % self.limits.remembered].reshape(-1)
         found: list[tuple[str, npt.NDArray[Any]]] = [
             ("counters", self._counters[: kernels.G_SEEN]),
             ("table counters", self._table_counters.reshape(-1)),
@@ -382,10 +384,10 @@ class Fold:
         reader.read("counters", self._counters[: kernels.G_SEEN])
         reader.read("table counters", self._table_counters.reshape(-1))
         reader.read("stream counters", self._stream_counters.reshape(-1))
-        kept = reader.size("seen")
-        if not 0 <= kept <= saved.remembered:
+        kept, rest = divmod(reader.size("seen"), kernels.SEEN_WIDTH)
+        if rest or not 0 <= kept <= saved.remembered:
             raise SnapshotError("damaged", f"{path}: the snapshot remembers more events than its own limit")
-        seen = np.zeros(kept, np.int64)
+        seen = np.zeros((kept, kernels.SEEN_WIDTH), np.int64)
         reader.read("seen", seen)
         kept = min(kept, self.limits.remembered)
         self._seen[:kept] = seen[len(seen) - kept :]

@@ -50,6 +50,7 @@ from antifraud.features.plan import (
     READ_SHARE,
     READ_SINCE,
     READ_SUM,
+    REPORT,
     ROW_KEY,
     ROW_NEWER,
     ROW_OLDER,
@@ -89,6 +90,8 @@ M_USED, M_FREE, M_OLDEST, M_NEWEST, M_LIVE, M_EVICTED, M_WIDTH = range(7)
 P_USED, P_FREE, P_LIVE, P_CUT, P_MADE, P_WIDTH = range(6)
 # The counters of the whole fold, and the place of the memory of duplicates in the index.
 G_EVENTS, G_SETUPS, G_DUPLICATES, G_LATE, G_SEEN, G_SEEN_CAPACITY, G_SEEN_INDEX, G_SEEN_MASK, G_WIDTH = range(9)
+# Columns of a remembered event: what it is recognised by, and its time.
+SEEN_PRINT, SEEN_MS, SEEN_WIDTH = range(3)
 # Columns of a pair.
 PAIR_PARENT, PAIR_OLDER, PAIR_NEWER, PAIR_LAST, PAIR_WIDTH = range(5)
 
@@ -97,6 +100,11 @@ _LOW = 0xFFFFFFFF
 #: 2000-01-01 in epoch seconds: times are milliseconds since then, plus 1 so that 0 means never.
 EPOCH_S = 946_684_800.0
 _LATEST_MS = 4_294_000_000_000.0
+#: A duplicate is no further than this from the event that is remembered.
+SEEN_AGE_MS = 600_000
+# Remembered events are indexed by print and span of time: those of one print are more than ``SEEN_AGE_MS`` apart, so
+# ten at most share a place, however long one Call-ID goes on; and four of five searches need one span only.
+_SEEN_SPAN_MS = 10 * SEEN_AGE_MS
 _PLUS, _ZERO, _NINE = 43, 48, 57
 _MOST_DIGITS = 18
 _LEAST_PREFIX = 1000  # a leading 1 that keeps zeros apart, and three digits
@@ -221,14 +229,16 @@ def _find_pair(
 
 
 @part
-def _find_seen(index: Int64s, base: Word, mask: Word, tag: Word, seen: Int64s, print64: Word) -> bool:
+def _find_seen(index: Int64s, base: Word, mask: Word, tag: Word, seen: Int64s, print64: Word, ms: Word) -> bool:
     place = tag & mask
     while True:
         entry = index[base + place]
         if entry == 0:
             return False
-        if entry >> 32 == tag and seen[(entry & _LOW) - 1] == print64:
-            return True
+        if entry >> 32 == tag:
+            slot = (entry & _LOW) - 1
+            if seen[slot, SEEN_PRINT] == print64 and abs(seen[slot, SEEN_MS] - ms) <= SEEN_AGE_MS:
+                return True
         place = (place + 1) & mask
 
 
@@ -263,6 +273,22 @@ def _remove(index: Int64s, base: Word, mask: Word, tag: Word, number: Word) -> N
 @part
 def _tag(key: Word, secret: UInt64s) -> Word:
     return np.int64(mix(key, secret) >> np.uint64(33)) & _TAG
+
+
+@part
+def _seen_tag(print64: Word, ms: Word, secret: UInt64s) -> Word:
+    return _tag(print64 ^ (ms // _SEEN_SPAN_MS), secret)
+
+
+@part
+def _is_seen(index: Int64s, base: Word, mask: Word, seen: Int64s, print64: Word, ms: Word, secret: UInt64s) -> bool:
+    """Whether an event of this print and at most ``SEEN_AGE_MS`` away is remembered."""
+    before, after = max(ms - SEEN_AGE_MS, np.int64(0)), ms + SEEN_AGE_MS
+    if _find_seen(index, base, mask, _seen_tag(print64, before, secret), seen, print64, ms):
+        return True
+    if before // _SEEN_SPAN_MS == after // _SEEN_SPAN_MS:
+        return False
+    return bool(_find_seen(index, base, mask, _seen_tag(print64, after, secret), seen, print64, ms))
 
 
 @part
@@ -539,8 +565,10 @@ def fold_batch(
         print64 = np.int64(mix(np.int64(call), secret) + np.uint64(kind))
         print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[0]))
         print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[1]))
-        seen_tag = _tag(print64, secret)
-        known = _find_seen(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], seen_tag, seen, print64)
+        if kind == REPORT:
+            print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[2]))
+            print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[3]))
+        known = _is_seen(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], seen, print64, ms, secret)
 
         for k in range(keys.shape[0]):
             if keys[k, 0] == KEY_FIELD:
@@ -609,9 +637,10 @@ def fold_batch(
         # Remember the event; the one that was remembered longest makes room.
         slot = counters[G_SEEN] % counters[G_SEEN_CAPACITY]
         if counters[G_SEEN] >= counters[G_SEEN_CAPACITY]:
-            _remove(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], _tag(seen[slot], secret), slot)
-        seen[slot] = print64
-        _enter(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], seen_tag, slot)
+            tag = _seen_tag(seen[slot, SEEN_PRINT], seen[slot, SEEN_MS], secret)
+            _remove(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], tag, slot)
+        seen[slot, SEEN_PRINT], seen[slot, SEEN_MS] = print64, ms
+        _enter(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], _seen_tag(print64, ms, secret), slot)
         counters[G_SEEN] += 1
 
         # What counts is settled against the state before the event, whatever the order of the operations.
@@ -782,7 +811,8 @@ def rebuild_index(
                     pair = pairs[streams[s, S_PAIRS] + pair - 1, PAIR_NEWER]
             row = ints[base + (row - 1) * width + ROW_NEWER]
     for slot in range(min(counters[G_SEEN], counters[G_SEEN_CAPACITY])):
-        _enter(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], _tag(seen[slot], secret), slot)
+        tag = _seen_tag(seen[slot, SEEN_PRINT], seen[slot, SEEN_MS], secret)
+        _enter(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], tag, slot)
 
 
 @compiled

@@ -20,6 +20,10 @@ Int64s = npt.NDArray[np.int64]
 
 EVENT_CODES: Final = {kind: code for code, kind in enumerate(EventKind)}
 SETUP: Final = EVENT_CODES[EventKind.SETUP]
+REPORT: Final = EVENT_CODES[EventKind.REPORT]
+
+#: The text fields that every event is recognised by (the last two in reports only): always first among the fields.
+IDENTITY_FIELDS: Final = ("caller", "callee", "label", "reporter")
 
 # Keys: how the key of a table, or the item of a pair, is made.
 KEY_FIELD, KEY_PREFIX, KEY_PAIR = 0, 1, 2
@@ -101,7 +105,7 @@ class _Stream(msgspec.Struct):
 class _Planner:
     def __init__(self, windows: WindowSet) -> None:
         self.windows = windows
-        self.fields = ["caller", "callee"]
+        self.fields = list(IDENTITY_FIELDS)
         self.numbers: list[str] = []
         self.keys: dict[tuple[int, int, int], int] = {}
         self.tables: dict[tuple[tuple[str, ...], int], int] = {}

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from antifraud.features.errors import SnapshotError
 
 MAGIC: Final = b"AFWINDOW"
-VERSION: Final = 1
+VERSION: Final = 2
 _PREFIX: Final = struct.Struct("<8sII16s")
 _DIGEST_BYTES: Final = 16
 _MOST_HEADER: Final = 1 << 20

@@ -15,7 +15,7 @@ from antifraud.queues.protocol import (
     encode_reply,
     waiting_switch,
 )
-from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, check_cancelled, connect
+from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, check_cancelled, connect, shown_url
 
 __all__ = [
     "REDIS_ERRORS",
@@ -34,5 +34,6 @@ __all__ = [
     "encode_quarantined",
     "encode_reply",
     "find_server",
+    "shown_url",
     "waiting_switch",
 ]

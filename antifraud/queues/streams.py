@@ -50,10 +50,16 @@ def connect(url: str, *, timeout_s: float = 2.0, name: str = "") -> aredis.Redis
         )
     except (ValueError, TypeError) as error:
         raise QueueError(
-            f"the Redis address {url!r} cannot be used: {error}",
+            f"the Redis address {shown_url(url)!r} cannot be used: {error}",
             hint="write redis://host:6379/0, rediss://… or unix:///path/to/socket",
         ) from None
     return client
+
+
+def shown_url(url: str) -> str:
+    """``url`` as it may be shown to people and written to logs: without user name and password."""
+    head, separator, rest = url.partition("://")
+    return f"{head}{separator}{rest.rpartition('@')[2]}" if separator else url
 
 
 def check_cancelled() -> None:

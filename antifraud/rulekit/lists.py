@@ -1,7 +1,8 @@
 """rules/lists/*.yaml: numbers, beginnings of numbers, trunks and user agents, each entry with an end if it has one.
 
 An entry ends by the time of the call, never by the clock, so a replay says what was said. A list of class *protect*
-protects calls by itself: to its numbers, and from them where the caller cannot be spoofed from abroad.
+protects calls by itself: to its numbers on every trunk, and from them only where another operator of the country hands
+the call over, because a calling number is easily forged.
 """
 
 from __future__ import annotations

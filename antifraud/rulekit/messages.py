@@ -208,7 +208,7 @@ class Message(Enum):
         return self.value[1]
 
 
-_MOST_SHOWN: Final = 80
+_MOST_SHOWN: Final = 200
 
 
 def shorten(text: str) -> str:

@@ -27,10 +27,12 @@ from antifraud.rulekit.texts import ReasonText, Template
 from antifraud.rulekit.tree import And, Condition, Listed, OneOf, Or, Param, atoms_in
 
 MAX_FILES: Final = 10_000
-LANGUAGE_VERSION: Final = 1
-"""Counted up when the meaning of a condition changes, so that digests differ."""
+LANGUAGE_VERSION: Final = 2
+"""Counted up when the meaning of a condition or of a list changes, so that digests differ."""
 
-_SAFE_TRUNKS: Final = ("national", "subscriber")
+_BELIEVED: Final = ("national",)
+"""The classes of trunks on which a protect list believes the number that calls."""
+
 _RANK: Final = {"protect": 0, "block": 1, "divert": 2, "challenge": 3, "label": 4}
 _LISTS: Final = "lists"
 
@@ -285,8 +287,9 @@ class RuleSet:
     def _protection(self, item: ListFile) -> Condition | None:
         """True of the calls that the list protects.
 
-        A caller is believed only on a trunk that is known to be national or a subscriber's: from abroad anybody can
-        present the number of a bank or of the police, and that is the fraud that this product exists for.
+        A caller is believed only on a trunk that is known to be national, where another operator answers for it: from
+        abroad and from a customer's own telephone system anybody can present the number of a bank or of the police,
+        and that is the fraud that this product exists for. A callee cannot be forged: it is protected on every trunk.
         """
         ts = self.names.slot("ts")
         trunk_class = self.names.slot("trunk_class")
@@ -299,7 +302,7 @@ class RuleSet:
             if name != "caller":
                 ways.append(listed)
             elif trunk_class is not None:
-                ways.append(And((listed, OneOf(trunk_class, _SAFE_TRUNKS, f"trunk_class in {list(_SAFE_TRUNKS)}"))))
+                ways.append(And((listed, OneOf(trunk_class, _BELIEVED, f"trunk_class in {list(_BELIEVED)}"))))
         return Or(tuple(ways)) if ways else None
 
 

@@ -8,8 +8,8 @@ from antifraud.scoring.manifest import Manifest
 
 _SYNTHETIC: Final = (
     "**Trained on synthetic calls only.** The figures say how the model does on traffic that `antifraud simulate` "
-    "makes, not on a real network. Run it in shadow on your own traffic, compare, and train it again on your own "
-    "labels before it blocks anybody."
+    "makes, not on a real network. Whatever its stage, keep the ceiling of your regions at shadow on your own "
+    "traffic, compare, and train it again on your own labels before it blocks anybody."
 )
 _BOUND: Final = (
     "Exact binomial bound (Clopper-Pearson) on a slice that neither the trees nor the calibration saw; the number of "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -30,9 +32,11 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (RFC 4904: ``tgrp``), the peer's address in ``trunk_by_source``, ``trunk``. ``headers`` maps event fields to
     header names, ``trusted_headers`` takes X-Antifraud-Switch, -Trunk, -Roaming, -Imsi, -Imei and -Cell for all of
     them; both only where the switch strips these headers from what strangers send.
-    ``trust_asserted``: whether the peer may assert identities. ``emergency``: numbers that are never asked about.
-    ``max_pending``: calls that wait at one time; more are refused with 503. ``peers``: the only networks that are
-    answered; empty answers all. ``tell_reason``: whether a refusal says why in words.
+    ``trust_asserted``: whether the peer may assert identities; only for peers inside the trust domain (RFC 3325).
+    ``emergency``: numbers that are never asked about, those of three digits and more also after anything that
+    ``emergency_prefix`` (a regular expression) matches. ``max_pending``: calls that wait at one time; more go on
+    without being asked about. ``peers``: the only networks that are answered; empty answers all. ``tell_reason``:
+    whether a refusal says why in words.
     """
 
     listen: str = "127.0.0.1:0"
@@ -44,8 +48,9 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trunk_by_source: dict[str, Name] = {}
     headers: dict[str, HeaderName] = {}
     trusted_headers: bool = False
-    trust_asserted: bool = True
-    emergency: tuple[str, ...] = ("101", "102", "103", "104", "112")
+    trust_asserted: bool = False
+    emergency: tuple[str, ...] = ("101", "102", "103", "104", "112", "911", "01", "02", "03", "04")
+    emergency_prefix: str = "((810|00)?7|8)?(7[0-9]{2}|7[12][0-9]{2,3})?|810|00"
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4096
     peers: tuple[str, ...] = ()
     tell_reason: bool = True
@@ -57,7 +62,7 @@ class Options(msgspec.Struct, frozen=True):
     section: Section
     host: str
     port: int
-    emergency: frozenset[str]
+    emergency: re.Pattern[str]
     trunk_by_source: tuple[tuple[Network, str], ...]
     peers: tuple[Network, ...]
     headers: Mapping[str, str]
@@ -93,6 +98,7 @@ def read_options(raw: Mapping[str, Any]) -> Options:
     ]
     by_source = [(_network("trunk_by_source", text, problems), name) for text, name in section.trunk_by_source.items()]
     peers = [_network("peers", text, problems) for text in section.peers]
+    emergency = _emergency(section, problems)
     if problems:
         raise ConfigError.of(problems)
     standard = {field: f"X-Antifraud-{field}" for field in HEADER_FIELDS} if section.trusted_headers else {}
@@ -100,7 +106,7 @@ def read_options(raw: Mapping[str, Any]) -> Options:
         section=section,
         host=host,
         port=port,
-        emergency=frozenset(bare_number(number) for number in section.emergency),
+        emergency=emergency,
         trunk_by_source=tuple(sorted(by_source, key=lambda pair: -pair[0].prefixlen)),
         peers=tuple(peers),
         headers={field: name.lower() for field, name in (standard | section.headers).items()},
@@ -108,11 +114,48 @@ def read_options(raw: Mapping[str, Any]) -> Options:
 
 
 def bare_number(number: str) -> str:
-    """A dialled number without visual separators and a leading plus (RFC 3966 §5.1.1)."""
-    return number.translate(_SEPARATORS).removeprefix("+")
+    """A dialled number without parameters, visual separators, a leading plus and the ``#`` that ends dialling; digits
+    of every script are ASCII digits."""
+    text = number.partition(";")[0]
+    if not text.isascii():
+        text = "".join(_ascii(char) for char in text)
+    return text.translate(_SEPARATORS).lstrip("+").rstrip("#")
 
 
-_SEPARATORS: Final = str.maketrans("", "", "-. ()")
+def _ascii(char: str) -> str:
+    if char.isdecimal():
+        return str(unicodedata.decimal(char))
+    if char == "\N{MIDDLE DOT}" or char == "\N{MINUS SIGN}" or unicodedata.category(char) in ("Cf", "Pd", "Zs"):
+        return ""
+    return "+" if unicodedata.normalize("NFKC", char) == "+" else char
+
+
+_SEPARATORS: Final = str.maketrans("", "", "-. ()/[]~_")
+_LONG_CODE: Final = 3
+
+
+def _emergency(section: Section, problems: list[Problem]) -> re.Pattern[str]:
+    """What a bare number must match in full to be an emergency call."""
+    codes = [bare_number(number) for number in section.emergency]
+    problems += [
+        _problem("emergency", f"{text!r} is no number", "write digits, e.g. 112")
+        for text, code in zip(section.emergency, codes, strict=True)
+        if not (code.isascii() and code.isdigit())
+    ]
+    # A code of two digits is too short to be told from the end of another number.
+    after_prefix = [code for code in codes if len(code) >= _LONG_CODE]
+    choices = [f"(?:{section.emergency_prefix})(?:{'|'.join(after_prefix)})"] if after_prefix else []
+    try:
+        re.compile(section.emergency_prefix)
+        return re.compile("|".join(codes + choices)) if codes and not problems else _NOTHING
+    except re.error as error:
+        problems.append(
+            _problem("emergency_prefix", f"no regular expression: {error}", "write what may stand before a code: 7|8")
+        )
+        return _NOTHING
+
+
+_NOTHING: Final = re.compile("(?!)")
 
 
 def split_address(address: str) -> tuple[str, int]:

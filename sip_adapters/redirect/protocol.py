@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import ipaddress
+import itertools
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
@@ -48,6 +49,7 @@ from sip_adapters.sip import (
     make_tag,
     parse,
     parse_address,
+    parse_uri,
     quarantined,
     split_list,
     stamp_via,
@@ -63,6 +65,8 @@ T2: Final = 4.0
 TIMER_H: Final = 64 * T1
 TIMER_I: Final = 5.0
 ANSWERED_PER_PENDING: Final = 8
+REMEMBERED_S: Final = TIMER_H
+_LONGEST_EMERGENCY: Final = 20
 _TRUE: Final = ("1", "true", "yes", "y")
 _FALSE: Final = ("0", "false", "no", "n")
 
@@ -138,8 +142,9 @@ class Redirect:
     """The state of one redirect server.
 
     ``now`` everywhere is a monotonic clock in seconds, ``ts`` the epoch second for events. ``secret`` keys the To
-    tags; ``reply`` is the Redis key on which verdicts come back. Bounded: at most ``max_pending`` calls wait, at
-    most eight times as many answered ones are kept for retransmission, the oldest give way.
+    tags and the ids of renamed questions; ``reply`` is the Redis key on which verdicts come back. Bounded: at most
+    ``max_pending`` calls wait, at most eight times as many answered ones are kept for retransmission and as many
+    questions without a reply are remembered, the oldest give way.
     """
 
     def __init__(self, options: Options, *, secret: bytes, reply: str = "") -> None:
@@ -150,6 +155,7 @@ class Redirect:
         self._waiting: dict[tuple[str, ...], _Transaction] = {}
         self._answered: dict[tuple[str, ...], _Transaction] = {}
         self._calls: dict[str, tuple[CallEvent, list[_Transaction]]] = {}
+        self._abandoned: dict[str, tuple[CallEvent, float]] = {}
         self._timers: list[tuple[float, int, _Transaction]] = []
         self._sequence = 0
         self._peers: dict[str, tuple[bool, str]] = {}
@@ -169,6 +175,16 @@ class Redirect:
     def kept(self) -> int:
         """Answered transactions that are kept for retransmissions."""
         return len(self._answered)
+
+    @property
+    def remembered(self) -> int:
+        """Questions that nobody waits for and that may still be replied to."""
+        return len(self._abandoned)
+
+    def waits_for(self, event: CallEvent) -> bool:
+        """Whether a call still waits for the verdict on ``event``, the very one that was in ``Ask``."""
+        found = self._calls.get(event.call_id)
+        return found is not None and found[0] is event
 
     def next_wake(self) -> float | None:
         """When ``tick`` wants to be called next; None when nothing is under way."""
@@ -208,7 +224,11 @@ class Redirect:
         if reply is None:
             answer = go_on(self._section.go_on_status)
             count = Count("redirect.go-on.no-log")
+            self._abandon(found[0], now)
         else:
+            if call_id in self._abandoned:
+                # It was asked about more than once: another reply may be on its way.
+                self._abandon(found[0], now)
             answer = answer_of(reply, go_on_status=self._section.go_on_status, tell_reason=self._section.tell_reason)
             count = Count(f"redirect.verdict.{answer.verdict}")
         actions: list[Action] = [count, *(self._finish(transaction, answer, now) for transaction in found[1])]
@@ -233,7 +253,7 @@ class Redirect:
                 self._sleep(transaction, transaction.due)
                 return
             actions.append(Count("redirect.go-on.deadline"))
-            actions += self._leave_call(transaction)
+            actions += self._leave_call(transaction, now)
             actions.append(self._finish(transaction, go_on(self._section.go_on_status), now))
             self._evict()
         elif transaction.state is State.ANSWERED and now < transaction.give_up:
@@ -267,11 +287,13 @@ class Redirect:
         event = self._event(message, source, ts)
         actions: list[Action] = [Count("redirect.invite")]
         if len(self._waiting) >= self._section.max_pending:
-            refusal = build_response(transaction.envelope, 503, to_tag=transaction.tag, headers=(("Retry-After", "1"),))
-            return [*actions, Count("redirect.full"), Send(refusal, transaction.target)]
+            # A flood must not cost honest calls their way. No transaction is kept: nobody's flood fills that table.
+            answer = go_on(self._section.go_on_status)
+            data = build_response(transaction.envelope, answer.status, to_tag=transaction.tag, headers=answer.headers)
+            return [*actions, Count("redirect.full"), Send(data, transaction.target), _record(event)]
         self._waiting[key] = transaction
         self._sleep(transaction, min(transaction.due, now + TRYING_AFTER_S))
-        return actions + self._join_call(transaction, event)
+        return actions + self._join_call(transaction, event, now)
 
     def _emergency(
         self, message: Message, transaction: _Transaction, source: Source, now: float, ts: float
@@ -284,18 +306,17 @@ class Redirect:
             event = self._event(message, source, ts)
         except EventError as error:
             return [*actions, Put(quarantined(error.code, error.detail, SOURCE, message.call_id.encode("latin-1")))]
-        return [*actions, Record(msgspec.structs.replace(event, reply="", deadline_ms=0))]
+        return [*actions, _record(event)]
 
-    def _join_call(self, transaction: _Transaction, event: CallEvent) -> list[Action]:
+    def _join_call(self, transaction: _Transaction, event: CallEvent, now: float) -> list[Action]:
         """Ask for ``event``, or wait for the answer to the same question that is already under way.
 
-        A Call-ID that waits with *other* numbers gets an id of its own: nobody may borrow another call's verdict.
+        A Call-ID that was asked about with *other* numbers, and whose reply may still come, gets an id of its own:
+        nobody may borrow another call's verdict.
         """
+        self._forget_abandoned(now)
+        event = self._with_own_id(event)
         found = self._calls.get(event.call_id)
-        if found is not None and not _same_call(found[0], event):
-            digest = make_tag(b"call", event.caller_raw, event.callee_raw, event.asserted, event.src_ip)
-            event = msgspec.structs.replace(event, call_id=f"{event.call_id}~{digest}")
-            found = self._calls.get(event.call_id)
         transaction.call_id = event.call_id
         if found is not None:
             found[1].append(transaction)
@@ -303,7 +324,38 @@ class Redirect:
         self._calls[event.call_id] = (event, [transaction])
         return [Ask(event)]
 
-    def _leave_call(self, transaction: _Transaction) -> list[Action]:
+    def _with_own_id(self, event: CallEvent) -> CallEvent:
+        """``event`` under an id that belongs to no other call. Nobody who does not know our secret can tell it
+        beforehand; where it is taken nevertheless, there is a next one."""
+        asked = event.call_id
+        for attempt in itertools.count():
+            waiting = self._calls.get(event.call_id)
+            abandoned = self._abandoned.get(event.call_id)
+            owners = [entry[0] for entry in (waiting, abandoned) if entry is not None]
+            if all(_same_call(owner, event) for owner in owners):
+                break
+            own = make_tag(
+                self._secret, "call", str(attempt), asked,
+                *(part.encode().decode("latin-1") for part in _identity(event)),
+            )  # fmt: skip
+            event = msgspec.structs.replace(event, call_id=f"{asked}~{own}")
+        return event
+
+    def _abandon(self, event: CallEvent, now: float) -> None:
+        """Remember whom the id of a question belongs to whose reply may still come."""
+        self._abandoned.pop(event.call_id, None)
+        self._abandoned[event.call_id] = (event, now + REMEMBERED_S)
+        if len(self._abandoned) > self._section.max_pending * ANSWERED_PER_PENDING:
+            del self._abandoned[next(iter(self._abandoned))]
+
+    def _forget_abandoned(self, now: float) -> None:
+        while self._abandoned:
+            oldest = next(iter(self._abandoned))
+            if self._abandoned[oldest][1] > now:
+                break
+            del self._abandoned[oldest]
+
+    def _leave_call(self, transaction: _Transaction, now: float) -> list[Action]:
         found = self._calls.get(transaction.call_id)
         if found is None:
             return []
@@ -311,6 +363,7 @@ class Redirect:
         if found[1]:
             return []
         del self._calls[transaction.call_id]
+        self._abandon(found[0], now)
         return [Withdraw(transaction.call_id)]
 
     def _ack(self, message: Message, _source: Source, now: float, _ts: float) -> list[Action]:
@@ -336,7 +389,7 @@ class Redirect:
             Send(build_response(message.envelope, 200, to_tag=transaction.tag, source=source), target),
         ]
         if transaction.state is State.WAITING:
-            actions += self._leave_call(transaction)
+            actions += self._leave_call(transaction, now)
             actions.append(self._finish(transaction, Answer(487, (), "none"), now))
             self._evict()
         return actions
@@ -359,6 +412,11 @@ class Redirect:
         ]
         if error.envelope is not None:
             tag = self._tag(error.envelope, source)
+            if error.envelope.method == "INVITE" and self._is_emergency_uri(_request_uri(data)):
+                # Whatever is wrong with the rest of it.
+                answer = go_on(self._section.go_on_status, "allow")
+                sos = build_response(error.envelope, answer.status, to_tag=tag, source=source, headers=answer.headers)
+                return [*actions, Count("redirect.emergency"), Send(sos, source)]
             actions.append(Send(build_response(error.envelope, error.status, to_tag=tag, source=source), source))
         return actions
 
@@ -405,8 +463,23 @@ class Redirect:
         return ""
 
     def _is_emergency(self, message: Message) -> bool:
-        callee = callee_of(message)
-        return callee.startswith("urn:service:sos") or bare_number(callee) in self._options.emergency
+        return self._is_emergency_uri(message.uri) or self._is_emergency_number(callee_of(message))
+
+    def _is_emergency_uri(self, uri: Uri | None) -> bool:
+        if uri is None:
+            return False
+        if uri.scheme == "urn":
+            return uri.number.startswith("urn:service:sos")
+        if uri.scheme not in ("sip", "sips", "tel"):
+            return False
+        number = uri.number
+        if not number and uri.host.lstrip("+").isdecimal():
+            number = uri.host
+        return self._is_emergency_number(number)
+
+    def _is_emergency_number(self, callee: str) -> bool:
+        number = bare_number(callee)
+        return len(number) <= _LONGEST_EMERGENCY and self._options.emergency.fullmatch(number) is not None
 
     def _peer(self, host: str) -> tuple[bool, str]:
         """Whether ``host`` is answered, and its trunk; remembered for at most 4,096 hosts."""
@@ -470,10 +543,26 @@ def _key(message: Message) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _request_uri(data: bytes) -> Uri | None:
+    """The Request-URI of a request that is malformed, where it can be read."""
+    words = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("latin-1").split()
+    try:
+        return parse_uri(words[1]) if len(words) > 1 else None
+    except SipError:
+        return None
+
+
+def _identity(event: CallEvent) -> tuple[str, ...]:
+    return (event.caller_raw, event.callee_raw, event.asserted, event.src_ip, event.trunk)
+
+
 def _same_call(one: CallEvent, other: CallEvent) -> bool:
-    return (one.caller_raw, one.callee_raw, one.asserted, one.src_ip, one.trunk) == (
-        other.caller_raw, other.callee_raw, other.asserted, other.src_ip, other.trunk,
-    )  # fmt: skip
+    return _identity(one) == _identity(other)
+
+
+def _record(event: CallEvent) -> Record:
+    """``event`` for the log alone."""
+    return Record(msgspec.structs.replace(event, reply="", deadline_ms=0))
 
 
 def _response_address(message: Message, source: Source) -> Source:

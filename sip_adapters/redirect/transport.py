@@ -2,7 +2,7 @@
 
 Events are appended in batches that nobody waits to fill: what comes in while one append is under way is the next
 batch. A log that cannot be reached costs no call its way: whoever waits is let go on at once, and the events are
-kept (bounded) and appended later without a question.
+kept (bounded) and appended later without a question, behind the questions of those who still wait.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ from typing import Any, Final, cast
 import msgspec
 
 from antifraud.domain import CallEvent, ConfigError, Quarantined, QueueError
-from antifraud.queues import CallLog, Reply, ReplyInbox, connect
+from antifraud.queues import CallLog, Reply, ReplyInbox, check_cancelled, connect
 from sip_adapters.redirect.options import Options, read_options
 from sip_adapters.redirect.protocol import Action, Ask, Count, Put, Record, Redirect, Send, Withdraw
 
 _LOG: Final = logging.getLogger("antifraud.adapters.redirect")
 MAX_BATCH: Final = 512
-MAX_BACKLOG: Final = 20_000
+MAX_QUEUE = 20_000
+"""Events that wait for an append; more push the oldest among the late ones."""
+
+MAX_BACKLOG = 20_000
+"""Late events, which nobody waits for; more push the oldest out."""
+
 QUARANTINE_PER_FLUSH: Final = 50
-FLUSH_S: Final = 1.0
+FLUSH_S = 1.0
 _RECEIVE_BUFFER: Final = 4 << 20
 _DRAIN_S: Final = 2.0
 
@@ -72,11 +77,21 @@ class Server(asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
         self._queue: deque[CallEvent] = deque()
-        self._backlog: deque[CallEvent] = deque(maxlen=MAX_BACKLOG)
+        self._backlog: deque[CallEvent] = deque()
         self._wanted = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._bad: list[Quarantined] = []
         self._gone = False
+
+    @property
+    def queued(self) -> int:
+        """Events that wait for an append."""
+        return len(self._queue)
+
+    @property
+    def late(self) -> int:
+        """Events that are appended when there is room, without a question."""
+        return len(self._backlog)
 
     async def serve(self, ready: Callable[[str], None]) -> None:
         """Bind, tell ``ready`` the address, serve until cancelled."""
@@ -161,6 +176,8 @@ class Server(asyncio.DatagramProtocol):
 
     def _enqueue(self, event: CallEvent) -> None:
         self._queue.append(event)
+        if len(self._queue) > MAX_QUEUE:
+            self._let_go(self._queue.popleft())
         self._wanted.set()
 
     def _arm(self) -> None:
@@ -182,21 +199,22 @@ class Server(asyncio.DatagramProtocol):
     async def _append_forever(self) -> None:
         pause = 0.05
         while True:
+            check_cancelled()
             if not self._backlog:
                 await self._wanted.wait()
             self._wanted.clear()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
+            batch = self._next_batch()
             if self._queue:
                 self._wanted.set()
-            late = [self._backlog[at] for at in range(min(len(self._backlog), MAX_BATCH - len(batch)))]
+            late = [self._backlog.popleft() for _ in range(min(len(self._backlog), MAX_BATCH - len(batch)))]
             try:
                 # Late events come second: whoever waits must not wait for them.
                 await self._log.append([*batch, *late])
             except asyncio.CancelledError:
-                self._queue.extendleft(reversed(batch))
+                self._queue.extendleft(reversed([*batch, *late]))
                 raise
             except QueueError as error:
-                self._log_is_gone(batch, error)
+                self._log_is_gone(batch, late, error)
                 # Whoever comes now is told at once; the pause only spares the next attempt.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), pause)
@@ -206,33 +224,62 @@ class Server(asyncio.DatagramProtocol):
             if self._gone:
                 self._gone = False
                 _LOG.info("the log takes events again")
-            for _ in late:
-                self._backlog.popleft()
 
-    def _log_is_gone(self, batch: Sequence[CallEvent], error: QueueError) -> None:
+    def _next_batch(self) -> list[CallEvent]:
+        """The next events to append. A question whose call has been decided meanwhile is none any more: it must not
+        stand before those of calls that still wait."""
+        batch: list[CallEvent] = []
+        while self._queue and len(batch) < MAX_BATCH:
+            event = self._queue.popleft()
+            if event.reply and not self._protocol.waits_for(event):
+                self._postpone(event)
+            else:
+                batch.append(event)
+        return batch
+
+    def _postpone(self, event: CallEvent) -> None:
+        """Put ``event`` among the late ones."""
+        self._backlog.append(_without_question(event))
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self._backlog) > MAX_BACKLOG:
+            self._backlog.popleft()
+            self._counts["redirect.event-lost"] += 1
+
+    def _let_go(self, event: CallEvent) -> None:
+        """``event`` is late now; the call that waits for it goes on."""
+        if event.reply and self._protocol.waits_for(event):
+            self._inbox.forget(event.call_id)
+            self._perform(self._protocol.decide(event.call_id, None, time.monotonic()))
+        self._postpone(event)
+
+    def _log_is_gone(self, batch: Sequence[CallEvent], late: Sequence[CallEvent], error: QueueError) -> None:
+        """Whoever waits goes on, also those who came during the attempt: a log that hangs hangs for them too."""
         if not self._gone:
             self._gone = True
             _LOG.warning("calls go on without a verdict: %s", error)
         self._counts["redirect.log-failed"] += 1
+        self._backlog.extendleft(reversed(late))
+        self._trim()
         for event in batch:
-            if event.reply:
-                self._inbox.forget(event.call_id)
-                self._perform(self._protocol.decide(event.call_id, None, time.monotonic()))
-            if len(self._backlog) == MAX_BACKLOG:
-                self._counts["redirect.event-lost"] += 1
-            self._backlog.append(msgspec.structs.replace(event, reply="", deadline_ms=0))
+            self._let_go(event)
+        while self._queue:
+            self._let_go(self._queue.popleft())
+        self._wanted.clear()
 
     async def _drain(self) -> None:
         """The last events and counts, when the server ends; what Redis does not take at once is given up."""
         with contextlib.suppress(QueueError, TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
-                await self._log.append([*self._queue, *self._backlog])
+                await self._log.append([_without_question(event) for event in (*self._queue, *self._backlog)])
                 await self._flush()
 
     async def _flush_forever(self) -> None:
         """Counters and quarantine once a second; at most 50 quarantined datagrams each time, so a flood of garbage
         is counted but cannot fill Redis."""
         while True:
+            check_cancelled()
             await asyncio.sleep(FLUSH_S)
             await self._flush()
 
@@ -247,6 +294,10 @@ class Server(asyncio.DatagramProtocol):
             await self._log.quarantine(bad)
         except QueueError:
             self._bad = [*bad, *self._bad][:QUARANTINE_PER_FLUSH]
+
+
+def _without_question(event: CallEvent) -> CallEvent:
+    return msgspec.structs.replace(event, reply="", deadline_ms=0)
 
 
 ADAPTER: Final = RedirectAdapter()

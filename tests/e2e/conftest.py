@@ -59,3 +59,11 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """One switch for a whole module that waits long for its verdicts."""
     with ExitStack() as stack:
         yield build_rig(stack, tmp_path_factory.mktemp("patient"), defines=PATIENT)
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One switch for a whole module that is patient too, and believes every peer's P-Asserted-Identity."""
+    with ExitStack() as stack:
+        defines = {**PATIENT, "ANTIFRAUD_TRUST_ASSERTED": "1"}
+        yield build_rig(stack, tmp_path_factory.mktemp("trusting"), defines=defines)

@@ -253,14 +253,17 @@ class SipResponse(NamedTuple):
 
 
 class SipClient:
-    """Sends raw INVITEs over UDP, byte for byte as a test wrote them, and acknowledges the final response."""
+    """Sends raw INVITEs over UDP, byte for byte as a test wrote them, and acknowledges the final response.
+
+    ``host`` is the loopback address that it sends from; answers find it by ``rport``.
+    """
 
     _count = 0
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._to = ("127.0.0.1", port)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind((host, 0))
         self.port = int(self._socket.getsockname()[1])
 
     def __enter__(self) -> Self:

@@ -92,6 +92,15 @@ def test_a_fixed_home_number_from_abroad_is_diverted_to_the_desk(interception: R
 
 
 @pytest.mark.needs("redis", "kamailio")
+@pytest.mark.parametrize("asserted", [b"<sip:+442079460000@example.test>", b"<tel:112>"])
+def test_a_forger_gains_nothing_by_asserting_another_number(interception: Rig, asserted: bytes) -> None:
+    from_ = b"<sip:+77172500001@example.test>"
+    answer = interception.client.invite(CALLEE, from_=from_, headers={b"P-Asserted-Identity": asserted})
+    assert answer.status == PASSED
+    assert interception.next_hop.invites[-1].startswith(b"INVITE sip:desk@127.0.0.1:")
+
+
+@pytest.mark.needs("redis", "kamailio")
 def test_a_scanner_is_blocked_with_the_reason_in_words(interception: Rig) -> None:
     seen = len(interception.next_hop.invites)
     answer = interception.client.invite(CALLEE, headers={b"User-Agent": b"friendly-scanner"})

@@ -118,12 +118,12 @@ def test_an_endless_call_id_is_cut_and_stays_unique(patient: Rig) -> None:
     assert len(one) == len(two) == 233
 
 
-def test_every_hostile_header_at_once_still_fits(patient: Rig) -> None:
+def test_every_hostile_header_at_once_still_fits(trusting: Rig) -> None:
     """The worst case of every field together stays within what Kamailio hands to a module."""
     worst = b"%\xff" * 2000
-    with nothing_but_its_own_commands(patient, calls=1):
+    with nothing_but_its_own_commands(trusting, calls=1):
         event = judged(
-            patient,
+            trusting,
             call_id=b"%" * 250,
             from_=b'"x" <sip:' + b"%25" * 400 + b"@example.test>",
             headers={
@@ -153,9 +153,23 @@ def test_a_long_but_honest_identity_arrives_whole(patient: Rig) -> None:
     "identity",
     [b"@@@<<>", b"<sip:>", b'"unbalanced <sip:+77000000001@h>', b"<sip:%zz%00@h>", b"", b"\xff\x00"],
 )
-def test_a_broken_asserted_identity_costs_no_call_its_verdict(patient: Rig, identity: bytes) -> None:
-    event = judged(patient, headers={b"P-Asserted-Identity": identity})
+def test_a_broken_asserted_identity_costs_no_call_its_verdict(trusting: Rig, identity: bytes) -> None:
+    event = judged(trusting, headers={b"P-Asserted-Identity": identity})
     assert event.caller_raw == "+77000000001"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"P-Asserted-Identity": b"<sip:112@example.test>"},
+        {b"p-asserted-identity": b"<tel:+77170000009>, <sip:112@example.test>"},
+        {b"P-Asserted-Identity": b"<tel:112>", b"antifraud_trusted": b"1", b"X-Antifraud-Trusted": b"1"},
+    ],
+    ids=["emergency", "two", "with a claim to be trusted"],
+)
+def test_a_caller_cannot_choose_the_number_that_is_judged(patient: Rig, headers: dict[bytes, bytes]) -> None:
+    event = judged(patient, headers=headers)
+    assert (event.caller_raw, event.asserted) == ("+77000000001", "")
 
 
 def test_a_call_to_nobody_in_particular_is_judged_too(patient: Rig) -> None:

@@ -9,7 +9,7 @@ import pytest
 from antifraud.domain import CallEvent, EventKind
 from antifraud.queues import Reply
 from tests.e2e.conftest import PATIENT, Build, Rig
-from tests.e2e.processes import ScriptedEngine
+from tests.e2e.processes import ScriptedEngine, SipClient
 
 pytestmark = pytest.mark.needs("redis", "kamailio")
 
@@ -33,10 +33,10 @@ def test_allow_goes_on_to_the_next_hop(patient: Rig) -> None:
     assert header_lines(patient.next_hop.invites[-1], b"X-Antifraud-Label") == []
 
 
-def test_the_event_says_who_called_whom_and_where_the_answer_goes(patient: Rig) -> None:
+def test_the_event_says_who_called_whom_and_where_the_answer_goes(trusting: Rig) -> None:
     before = time.time()
-    with ScriptedEngine(patient.redis, lambda event: Reply("allow", call_id=event.call_id)):
-        patient.client.invite(
+    with ScriptedEngine(trusting.redis, lambda event: Reply("allow", call_id=event.call_id)):
+        trusting.client.invite(
             CALLEE,
             call_id=b"who@whom",
             from_=b'"Bank" <sip:+77000000007;cpc=ordinary@example.test>',
@@ -48,7 +48,7 @@ def test_the_event_says_who_called_whom_and_where_the_answer_goes(patient: Rig) 
                 b"Identity": b"eyJhbGciOiJFUzI1NiJ9.e30.c2ln;info=<https://cert.example.test/c.pem>;alg=ES256;ppt=shaken",
             },
         )
-    event = patient.redis.calls()[-1]
+    event = trusting.redis.calls()[-1]
     assert before - 1 < event.ts < time.time() + 1
     assert event.reply.startswith("af:{kz}:reply:kamailio:")
     assert event == CallEvent(
@@ -70,6 +70,37 @@ def test_the_event_says_who_called_whom_and_where_the_answer_goes(patient: Rig) 
         reply=event.reply,
         deadline_ms=4000,
     )
+
+
+def asserted_by(rig: Rig, client: SipClient) -> str:
+    """What the engine is told when ``client`` sends a P-Asserted-Identity of another number than its From."""
+    with ScriptedEngine(rig.redis, lambda event: Reply("allow", call_id=event.call_id)):
+        client.invite(CALLEE, headers={b"P-Asserted-Identity": b"<sip:+77000000008@example.test>"})
+    event = rig.redis.calls()[-1]
+    assert event.caller_raw == "+77000000001"
+    return event.asserted
+
+
+def test_nobody_is_believed_who_was_not_named_as_trusted(patient: Rig) -> None:
+    assert asserted_by(patient, patient.client) == ""
+
+
+def test_only_the_trusted_peer_is_believed(rig: Build) -> None:
+    """One worker, so that a call would find whatever the call before it left behind."""
+    defines = {"WORKERS": "1", "ANTIFRAUD_MAX_WAITING": "1", "TRUSTED_PEER": '"127.0.0.2"'}
+    switch = rig(defines={**PATIENT, **defines})
+    with SipClient(switch.switch.port, "127.0.0.2") as peer:
+        assert asserted_by(switch, switch.client) == ""
+        assert asserted_by(switch, peer) == "+77000000008"
+        assert asserted_by(switch, switch.client) == ""
+
+
+def test_where_all_are_trusted_one_peer_may_be_excepted(rig: Build) -> None:
+    defines = {"ANTIFRAUD_TRUST_ASSERTED": "1", "TRUSTED_PEER": '"127.0.0.1"'}
+    switch = rig(defines={**PATIENT, **defines})
+    with SipClient(switch.switch.port, "127.0.0.2") as stranger:
+        assert asserted_by(switch, stranger) == ""
+        assert asserted_by(switch, switch.client) == "+77000000008"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from antifraud.domain import CallEvent
 from antifraud.features import Limits, WindowSpec
 
 EPOCH = 946_684_800
+DUPLICATE_MS = 600_000
 
 
 class Key:
@@ -45,7 +46,8 @@ class Oracle:
         for field in {spec.new for spec in specs if spec.new}:
             self.tables.setdefault(((field,), 0), OrderedDict())
         self.first: dict[str, dict[str, int]] = {"caller": {}, "callee": {}}
-        self.seen: deque[tuple[str, str, str, str]] = deque(maxlen=limits.remembered)
+        #: what was counted last, with its milliseconds
+        self.seen: deque[tuple[tuple[str, ...], int]] = deque(maxlen=limits.remembered)
         self.evicted = 0
         self.cut = 0
 
@@ -54,13 +56,15 @@ class Oracle:
     def fold(self, event: CallEvent, row: Sequence[object] | None) -> tuple[list[float], bool] | None:
         ms = round((event.ts - EPOCH) * 1000)
         kind = event.kind.value
-        identity = (kind, event.call_id, event.caller, event.callee)
-        duplicate = identity in self.seen
+        identity: tuple[str, ...] = (kind, event.call_id, event.caller, event.callee)
+        if kind == "report":
+            identity += (event.label, event.reporter)
+        duplicate = any(one == identity and abs(at - ms) <= DUPLICATE_MS for one, at in self.seen)
         answer = None
         if kind == "setup":
             answer = ([self.value(spec, event, ms) for spec in self.specs], duplicate)
         if not duplicate:
-            self.seen.append(identity)
+            self.seen.append((identity, ms))
             self.count(event, row, ms)
         return answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from antifraud.domain import BundleError, CallEvent, EventKind, Location, Problem
@@ -70,6 +71,8 @@ SPECS = (
     window("idle", "idle", "callee"),
     window("reports", "count", "caller", 30 * 86_400, 30, on="report"),
     window("weight", "sum", "caller", 30 * 86_400, 30, on="report", of="weight"),
+    window("fraud_reports", "count", "callee", 7200, 12, on="report", where="label == 'fraud'"),
+    window("reporters", "distinct", "caller", 7200, 12, on="report", of="reporter"),
 )
 
 
@@ -88,6 +91,8 @@ CALLERS = st.sampled_from(
 CALLEES = st.sampled_from(
     [*(f"+770100010{i:02d}" for i in range(7)), "101", "", "ТАКСИ", "+" + "9" * 18, "+" + "9" * 19]
 )
+LABELS = st.sampled_from(["", "fraud", "honest"])
+REPORTERS = st.sampled_from(["", "desk", "fraud", "+77000000001"])
 STEPS = st.one_of(
     st.sampled_from([0.0, 0.0, 0.25, 1.0, 1.0, 4.999, 5.0, 7.5, 10.0, 59.999, 60.0, 61.0, 599.0, 3600.0]),
     st.floats(0, 30, allow_nan=False),
@@ -95,16 +100,19 @@ STEPS = st.one_of(
 )
 #: An event may be 300 s ahead of its arrival and 40 days behind it.
 SLIPS = st.sampled_from([0.0] * 12 + [300.0, -5.0, -100.0, -3599.0, -40 * 86_400.0])
+#: How far a repetition is from what it repeats: recognised up to ten minutes either way.
+REPEATS = st.sampled_from([0.0] * 6 + [0.5, 32.0, 599.999, 600.0, 600.001, -599.0, -600.001, 1200.5, 6000.0, -7000.0])
 
 
 @st.composite
 def events(draw: st.DrawFn, most: int = 60) -> list[CallEvent]:
-    """Events in the order of a log: mostly forward in time, with ties, jumps, late ones and duplicates."""
+    """Events in the order of a log: mostly forward in time, with ties, jumps, late ones and repetitions."""
     made: list[CallEvent] = []
     now = START
     for _ in range(draw(st.integers(1, most))):
-        if made and draw(st.integers(0, 9)) == 0:
-            made.append(draw(st.sampled_from(made)))
+        if made and draw(st.integers(0, 5)) == 0:
+            one = draw(st.sampled_from(made))
+            made.append(msgspec.structs.replace(one, ts=one.ts + draw(REPEATS)))
             continue
         now += draw(STEPS)
         kind = draw(
@@ -114,7 +122,7 @@ def events(draw: st.DrawFn, most: int = 60) -> list[CallEvent]:
         made.append(
             CallEvent(
                 kind=kind,
-                call_id=f"c{draw(st.integers(0, 200))}",
+                call_id=f"c{draw(st.one_of(st.integers(0, 200), st.integers(0, 2)))}",
                 ts=now + draw(SLIPS),
                 caller=draw(CALLERS),
                 callee=draw(CALLEES),
@@ -122,6 +130,8 @@ def events(draw: st.DrawFn, most: int = 60) -> list[CallEvent]:
                 talk_s=draw(st.sampled_from([None, 0.0, 3.25, 9.9995, 30.1, 2_592_000.0])) if ended else None,
                 cause=draw(st.sampled_from([None, 16, 21])) if ended else None,
                 weight=draw(st.sampled_from([None, 0.5, 1.0])) if kind is EventKind.REPORT else None,
+                label=draw(LABELS),
+                reporter=draw(REPORTERS),
             )
         )
     return made

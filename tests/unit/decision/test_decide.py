@@ -13,6 +13,7 @@ import pytest
 from antifraud.cli.assembly import build_numbering
 from antifraud.decision import Bundle, Decider, Policy, RegionPolicy, load_bundle
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
+from antifraud.rulekit import Hit
 from antifraud.scoring import Model
 from antifraud.settings import load_settings
 from antifraud.simulator import simulate
@@ -211,3 +212,42 @@ def test_absorbing_leaves_the_state_that_deciding_leaves(bundle: Bundle) -> None
     decided.decide(events[:half])
     absorbed.absorb(events[:half])
     assert decided.decide(events[half:]) == absorbed.decide(events[half:])
+
+
+def test_a_traveller_of_whom_nobody_knows_whether_they_roam_is_warned_about_at_most(
+    bundle: Bundle, model: Model
+) -> None:
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+    decider = Decider(bundle, policy(), NUMBERING, certain)
+    unknown = one(decider, setup("a", trunk="intl-1", caller_raw="+77010000003"))
+    assert (unknown.verdict, unknown.full_verdict) == ("label", "label")
+    forged = one(decider, setup("b", trunk="intl-1", caller_raw="+77010000003", roaming=False))
+    assert forged.verdict == "block"
+
+
+def test_a_call_that_belongs_to_no_known_region_is_watched_and_left_alone(bundle: Bundle) -> None:
+    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK)}
+    decider = Decider(bundle, policy(regions=regions, default_region="KZ-75"), NUMBERING)
+    decision = one(decider, setup(switch="sw-misspelt", callee_raw="+77000000002", **SPOOFED))
+    assert (decision.verdict, decision.full_verdict, decision.ceiling) == ("allow", "block", "shadow")
+    assert one(decider, setup("c2", switch="sw-misspelt", callee_raw="+77272000001", **SPOOFED)).verdict == "block"
+
+
+def test_a_capped_block_goes_to_the_target_that_the_hardest_rule_names(bundle: Bundle) -> None:
+    """A milder rule's own target still serves when a harder rule without one is capped to a diversion."""
+    decider = Decider(bundle, policy(), NUMBERING)
+    hits: Any = [
+        Hit("a", "block", Stage.ENFORCE, 100, "", "", "rule:a", SAYING),
+        Hit("b", "divert", Stage.ENFORCE, 100, "", "sip:ivr@desk.example", "rule:b", SAYING),
+    ]
+    prepared = decider.prepare(setup(switch="sw-kz-10"))
+    decision = decider._weigh(prepared, decider._regions["KZ-10"], hits, None, False)
+    assert (decision.verdict, decision.target) == ("divert", "sip:ivr@desk.example")
+
+
+class _Saying:
+    def fill(self, language: str, values: Sequence[object]) -> str:
+        return f"{language}{len(values)}"
+
+
+SAYING: Any = _Saying()

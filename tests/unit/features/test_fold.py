@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,6 +28,18 @@ def setup(ts: float, caller: str = "+77000000001", callee: str = "+77010000001",
 def release(ts: float, talk_s: float | None, caller: str = "+77000000001") -> CallEvent:
     return CallEvent(
         kind=EventKind.RELEASE, call_id=f"{ts}{caller}", ts=ts, caller=caller, callee="+77010000001", talk_s=talk_s
+    )
+
+
+def report(ts: float, label: str, reporter: str, call_id: str = "c1") -> CallEvent:
+    return CallEvent(
+        kind=EventKind.REPORT,
+        call_id=call_id,
+        ts=ts,
+        caller="+77000000001",
+        callee="+77010000001",
+        label=label,
+        reporter=reporter,
     )
 
 
@@ -134,6 +147,80 @@ def test_a_repeated_event_is_answered_and_not_counted_again() -> None:
     assert folded.values.tolist() == [[0], [1], [1]]
     assert folded.duplicate.tolist() == [False, True, False]
     assert fold.stats()["duplicates"] == 1
+
+
+def test_a_report_with_another_label_or_reporter_is_another_report() -> None:
+    fold = fold_of(window("reports", "count", "caller", 3600, 12, on="report"))
+    told = [
+        report(T, "honest", "subscriber"),
+        report(T + 1, "fraud", "subscriber"),
+        report(T + 2, "fraud", "desk"),
+        report(T + 3, "desk", "fraud"),
+        report(T + 4, "", "fraud"),
+        report(T + 5, "fraud", ""),
+        report(T + 6, "", ""),
+    ]
+    assert values(fold, *told, setup(T + 10)) == [[7]]
+    again = [msgspec.structs.replace(one, ts=one.ts + 60) for one in told]
+    assert values(fold, *again, setup(T + 100)) == [[7]]
+    assert fold.stats()["duplicates"] == 7
+
+
+def test_label_and_reporter_tell_reports_apart_and_nothing_else() -> None:
+    fold = fold_of(COUNT)
+    call = setup(T, call_id="one")
+    folded = fold.fold([call, msgspec.structs.replace(call, label="fraud", reporter="desk")], [None, None])
+    assert folded.duplicate.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("begin", [T, T + 5_999, T + 5_400])
+@pytest.mark.parametrize(
+    ("apart", "duplicate"),
+    [(0.0, True), (0.5, True), (600.0, True), (600.001, False), (1_200.0, False), (6_000.0, False), (86_400.0, False)],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_event_is_recognised_within_ten_minutes_either_way(
+    begin: float, apart: float, duplicate: bool, sign: int
+) -> None:
+    fold = fold_of(COUNT)
+    log = [setup(begin, call_id="one"), setup(begin + sign * apart, call_id="one")]
+    assert fold.fold(log, [None, None]).duplicate.tolist() == [False, duplicate]
+
+
+def test_what_the_log_delivers_again_is_recognised_however_long_ago_it_was_counted() -> None:
+    fold = fold_of(COUNT)
+    calls = [setup(T + 601 * i, call_id="constant") for i in range(40)]
+    others = [setup(T + 86_400 + i) for i in range(100)]
+    assert not fold.fold([*calls, *others], [None] * 140).duplicate.any()
+    assert fold.fold(calls, [None] * 40).duplicate.all()
+    assert fold.stats()["remembered"] == 140
+
+
+def test_repetitions_do_not_put_off_the_end_of_the_ten_minutes() -> None:
+    fold = fold_of(window("calls", "count", "caller", 3600, 12))
+    log = [setup(T + i, call_id="constant") for i in range(3000)]
+    folded = fold.fold(log, [None] * len(log))
+    assert np.flatnonzero(~folded.duplicate).tolist() == [0, 601, 1202, 1803, 2404]
+    assert values(fold, setup(T + 3000)) == [[5]]
+
+
+def test_a_repeated_set_up_sees_its_first_copy_and_all_since() -> None:
+    fold = fold_of(COUNT, CALLEES, window("age", "age", "caller"))
+    first = setup(T, call_id="one")
+    before, _, again = values(fold, first, setup(T + 1, callee="+77010000002"), first)
+    assert before[:2] == [0, 0]
+    assert math.isnan(before[2])
+    assert again == [2, 2, 0]
+
+
+def test_one_call_id_over_months_does_not_crowd_the_index() -> None:
+    fold = Fold(window_set([COUNT]), limits=Limits(keys=64, pairs=64, remembered=8192), secret=bytes(32))
+    log = [setup(T + 600.001 * i, call_id="constant") for i in range(20_000)]
+    assert not fold.fold(log, [None] * len(log)).duplicate.any()
+    assert fold.longest_probe() < 400, "ten share a place, not all of them"
+    fold.reindex()
+    assert fold.fold(log[-8192:], [None] * 8192).duplicate.all()
+    assert not fold.fold([log[0]], [None]).duplicate.any(), "long forgotten"
 
 
 def test_a_clock_ahead_or_behind_harms_nothing_but_itself() -> None:

@@ -79,6 +79,8 @@ def test_other_limits_may_be_given(saved: Path) -> None:
     fold, _ = Fold.load(saved, WINDOWS, limits=roomy)
     assert fold.limits == roomy
     assert fold.fold([event(48)], [None]).duplicate.tolist() == [True]
+    late = msgspec.structs.replace(event(48), ts=event(48).ts + 600.5)
+    assert fold.fold([late], [None]).duplicate.tolist() == [False], "its time is remembered with it"
     forgetful, _ = Fold.load(saved, WINDOWS, limits=msgspec.structs.replace(SMALL, remembered=1))
     assert forgetful.fold([event(48)], [None]).duplicate.tolist() == [False], "only event 49 is remembered"
     assert refused(saved, limits=msgspec.structs.replace(SMALL, keys=3)).reason == "limits"
@@ -118,9 +120,10 @@ def test_every_cut_is_noticed(saved: Path) -> None:
     assert refused(saved).reason == "damaged"
 
 
-def test_another_version(saved: Path) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_another_version(saved: Path, version: int) -> None:
     raw = bytearray(saved.read_bytes())
-    raw[8] = 99
+    raw[8] = version
     saved.write_bytes(raw)
     assert refused(saved).reason == "version"
 

@@ -11,10 +11,10 @@ from sip_adapters.redirect import read_options
 
 
 def test_defaults_and_texts_from_the_command_line() -> None:
-    options = read_options({"enabled": True, "config_dir": "x", "deadline_ms": "80", "trust_asserted": "false"})
+    options = read_options({"enabled": True, "config_dir": "x", "deadline_ms": "80", "trust_asserted": "true"})
     assert (options.host, options.port, options.section.deadline_ms) == ("127.0.0.1", 0, 80)
-    assert options.section.trust_asserted is False
-    assert options.emergency == {"101", "102", "103", "104", "112"}
+    assert options.section.trust_asserted is True
+    assert read_options({}).section.trust_asserted is False
 
 
 def test_ipv6() -> None:
@@ -34,6 +34,8 @@ def test_ipv6() -> None:
         ({"peers": ["300.1.1.1"], "trunk_by_source": {"x": "t"}}, ["peers: '300.1.1.1'", "trunk_by_source: 'x'"]),
         ({"headers": {"caller": "X-A"}}, ["headers.caller", "switch, trunk, roaming"]),
         ({"headers": {"trunk": "X:\r\nY"}}, ["adapters.redirect.headers"]),
+        ({"emergency_prefix": "(8"}, ["adapters.redirect.emergency_prefix", "no regular expression"]),
+        ({"emergency": ["police"]}, ["adapters.redirect.emergency", "'police' is no number"]),
     ],
 )
 def test_mistakes(raw: dict[str, Any], said: list[str]) -> None:

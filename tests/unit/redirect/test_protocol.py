@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antifraud.domain import CallEvent
+from antifraud.numbering import Numbering, load_dial_plan
 from antifraud.queues import Reply
 from sip_adapters.conformance import good_invites, hostile_datagrams, invite, request, response
 from sip_adapters.redirect import Ask, Count, Put, Record, Redirect, Send, Withdraw, read_options
 from sip_adapters.sip import Message, parse
 
+DIAL_PLAN = Path(__file__).parents[3] / "config/dialplans/kz.yaml"
 PEER = ("192.0.2.10", 5060)
 TS = 1_732_338_000.0
 OPTIONS: dict[str, Any] = {"deadline_ms": 150}
@@ -28,6 +31,10 @@ def sent(actions: Sequence[object]) -> list[Message]:
 
 def asked(actions: Sequence[object]) -> list[CallEvent]:
     return [action.event for action in actions if isinstance(action, Ask)]
+
+
+def sent_lines(actions: Sequence[object]) -> list[bytes]:
+    return [action.data.partition(b"\r\n")[0] for action in actions if isinstance(action, Send)]
 
 
 def counted(actions: Sequence[object]) -> list[str]:
@@ -248,16 +255,26 @@ def test_no_counter_is_named_by_the_wire() -> None:
     assert names == {"redirect.malformed", "redirect.other-method"}
 
 
-@pytest.mark.parametrize("callee", ["112", "+112", "1-1-2", "101", "urn:service:sos"])
-def test_emergency_calls_are_never_asked_about(callee: str) -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:112@h", "sip:+112@h", "sip:1-1-2@h", "sip:101@h", "sip:104@h", "sip:01@h", "sip:04@h", "sip:911@h",
+        "sip:+7112@h", "sip:7112@h", "sip:8112@h", "sip:+7911@h", "sip:8727112@h", "sip:+7727112@h", "sip:727112@h",
+        "sip:87172112@h", "sip:71030112@h", "sip:8~107112@h", "sip:00112@h", "sip:007103@h",
+        "sip:112;phone-context=+7727@h", "sip:112%23@h", "sip:%31%31%32@h", "sip:112:secret@h", "sip:112",
+        "sip:%EF%BC%91%EF%BC%91%EF%BC%92@h", "tel:112", "tel:+7-112", "tel:112;phone-context=+44",
+        "urn:service:sos", "urn:service:sos.ambulance", "URN:Service:SOS",
+    ],
+)  # fmt: skip
+def test_emergency_calls_are_never_asked_about(uri: str) -> None:
     redirect = server()
-    raw = invite(callee="112").replace(b"INVITE sip:112@203.0.113.5", f"INVITE sip:{callee}@h".encode())
-    if callee.startswith("urn"):
-        raw = invite(callee="112").replace(b"INVITE sip:112@203.0.113.5", b"INVITE urn:service:sos.ambulance")
+    raw = invite(callee="112").replace(b"INVITE sip:112@203.0.113.5", f"INVITE {uri}".encode())
+    raw = raw.replace(b"To: <sip:112@", b"To: <sip:+77000000002@")
     actions = redirect.receive(raw, PEER, 0.0, TS)
     (answer,) = sent(actions)
     (record,) = [action.event for action in actions if isinstance(action, Record)]
     assert (answer.status, asked(actions), redirect.pending) == (404, [], 0)
+    assert "redirect.emergency" in counted(actions)
     assert (record.reply, record.deadline_ms) == ("", 0)
 
 
@@ -270,19 +287,68 @@ def test_an_emergency_call_goes_on_whatever_else_is_wrong_and_however_full_it_is
     assert [action.item.code for action in actions if isinstance(action, Put)] == ["number-too-long"]
 
 
+@pytest.mark.parametrize(
+    "callee", ["+77270000112", "87000000112", "+770000112", "801", "1120", "109", "0112", "+44112"]
+)
+def test_what_only_looks_like_an_emergency_number_is_asked_about(callee: str) -> None:
+    assert asked(server().receive(invite(callee=callee), PEER, 0.0, TS))
+
+
+def test_every_spelling_that_numbering_knows_is_known_here() -> None:
+    numbering = Numbering(load_dial_plan(DIAL_PLAN))
+    before = ["", "+", "7", "+7", "8", "810", "8~10", "00", "8107", "007", "727", "7172", "71030", "77273"]
+    before += [f"{prefix}{area}" for prefix in ("7", "+7", "8", "8107", "007") for area in ("727", "7172", "71030")]
+    codes = ["101", "102", "103", "104", "112", "911", "01", "02", "03", "04"]
+    known = [text for prefix in before for code in codes if numbering.facts(text := prefix + code).emergency]
+    assert len(known) > 100
+    redirect = server()
+    assert [text for text in known if "redirect.emergency" not in counted(redirect.receive(
+        invite(callee=text, call_id=text, branch=f"z9hG4bK{text}"), PEER, 0.0, TS
+    ))] == []  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"From: <sip:", b'From: "odd <sip:'),
+        (b"Max-Forwards: 70", b"Max-Forwards: 0"),
+        (b"Max-Forwards: 70", b"Max-Forwards: many"),
+        (b"SIP/2.0\r\nVia", b"SIP/2.7\r\nVia"),
+        (b"Max-Forwards: 70", b"no header at all"),
+        (b"CSeq: 1 INVITE", b"CSeq: one INVITE"),
+        (b"112@203.0.113.5 SIP", b"112@203.0.113.5?a=b SIP"),
+    ],
+)
+def test_a_malformed_invite_to_an_emergency_number_goes_on(old: bytes, new: bytes) -> None:
+    good = invite(callee="112")
+    assert old in good
+    raw = good.replace(old, new, 1)
+    actions = server().receive(raw, PEER, 0.0, TS)
+    (answer,) = sent_lines(actions)
+    assert answer == b"SIP/2.0 404 Not Found"
+    assert {"redirect.emergency", "redirect.malformed"} <= set(counted(actions))
+    assert [action for action in actions if isinstance(action, Put)]
+    honest = server().receive(raw.replace(b"sip:112@", b"sip:+77000000002@"), PEER, 0.0, TS)
+    assert sent_lines(honest) != [answer]
+
+
 def test_the_list_of_emergency_numbers_is_configuration() -> None:
     assert server(emergency=["999"]).receive(invite(callee="999"), PEER, 0.0, TS)[0] == Count("redirect.emergency")
     assert asked(server(emergency=["999"]).receive(invite(callee="112"), PEER, 0.0, TS))
 
 
-def test_a_full_table_refuses_politely_and_recovers() -> None:
+def test_a_full_table_lets_calls_go_on_and_recovers() -> None:
     redirect = server(max_pending=2)
     raws = good_invites(3)
     ask(redirect, raws[0])
     ask(redirect, raws[1])
     actions = redirect.receive(raws[2], PEER, 0.0, TS)
     (answer,) = sent(actions)
-    assert (answer.status, answer.first("retry-after"), asked(actions)) == (503, "1", [])
+    assert (answer.status, answer.first("x-antifraud-verdict"), asked(actions)) == (404, "none", [])
+    assert "redirect.full" in counted(actions)
+    (record,) = [action.event for action in actions if isinstance(action, Record)]
+    assert (record.reply, record.deadline_ms) == ("", 0)
+    assert redirect.pending == 2
     redirect.tick(0.15)
     assert asked(redirect.receive(raws[2], PEER, 0.2, TS))
 
@@ -316,6 +382,66 @@ def test_nobody_borrows_another_calls_verdict() -> None:
     assert thief.call_id != first.call_id
     assert [m.status for m in sent(redirect.decide(first.call_id, Reply(verdict="allow"), 0.01))] == [404]
     assert [m.status for m in sent(redirect.decide(thief.call_id, Reply(verdict="block"), 0.01))] == [608]
+
+
+def cancelled(redirect: Redirect, now: float = 0.001) -> None:
+    assert [m.status for m in sent(redirect.receive(request("CANCEL"), PEER, now, TS))] == [200, 487]
+
+
+def test_nobody_borrows_the_verdict_on_a_cancelled_call() -> None:
+    redirect = server()
+    first = ask(redirect)
+    cancelled(redirect)
+    thief = ask(redirect, invite(caller="+77000000666", branch="z9hG4bK-thief"), now=0.002)
+    assert thief.call_id != first.call_id
+    assert redirect.decide(first.call_id, Reply(verdict="allow"), 0.003) == []
+    assert [m.status for m in sent(redirect.decide(thief.call_id, Reply(verdict="block"), 0.01))] == [608]
+
+
+def test_nobody_borrows_the_verdict_on_a_call_whose_deadline_has_passed() -> None:
+    redirect = server()
+    first = ask(redirect)
+    redirect.tick(0.15)
+    thief = ask(redirect, invite(caller="+77000000666", branch="z9hG4bK-thief"), now=0.16)
+    assert thief.call_id != first.call_id
+
+
+def test_nobody_borrows_the_second_verdict_on_a_call_that_was_asked_about_twice() -> None:
+    redirect = server()
+    first = ask(redirect)
+    cancelled(redirect)
+    again = ask(redirect, invite(branch="z9hG4bK-again"), now=0.002)
+    assert again.call_id == first.call_id
+    assert [m.status for m in sent(redirect.decide(first.call_id, Reply(verdict="allow"), 0.003))] == [404]
+    thief = ask(redirect, invite(caller="+77000000666", branch="z9hG4bK-thief"), now=0.004)
+    assert thief.call_id != first.call_id
+
+
+def test_a_withdrawn_question_is_remembered_for_a_while_and_not_for_ever() -> None:
+    redirect = server(max_pending=2)
+    first = ask(redirect)
+    cancelled(redirect)
+    late = ask(redirect, invite(caller="+77000000666", branch="z9hG4bK-late"), now=60.0)
+    assert late.call_id == first.call_id
+    for at in range(50):
+        ask(redirect, invite(call_id=f"c{at}", branch=f"z9hG4bK{at}"), now=61.0 + at)
+        redirect.tick(61.5 + at)
+    assert redirect.remembered <= 16
+
+
+def test_the_id_of_a_renamed_question_cannot_be_guessed_and_is_not_believed() -> None:
+    """Whoever sends a Call-ID that looks like a renamed one gets no verdict of the call that is so renamed."""
+    redirect, other = server(), Redirect(read_options(OPTIONS), secret=b"another secret", reply="r")
+    fraud = invite(caller="+77000000666", branch="z9hG4bK-fraud")
+    names = []
+    for one in (redirect, other):
+        ask(one)
+        names.append(ask(one, fraud).call_id)
+    assert names[0] != names[1]
+    fresh = server()
+    bait = ask(fresh, invite(caller="+77000000777", call_id=names[0], branch="z9hG4bK-bait"))
+    ask(fresh)
+    assert ask(fresh, fraud).call_id not in (bait.call_id, "sample-1@192.0.2.10")
 
 
 def test_cancelling_one_branch_leaves_the_other_waiting() -> None:

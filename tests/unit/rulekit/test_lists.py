@@ -114,13 +114,25 @@ def test_a_protect_list_protects_without_any_rule(tmp_path: Path) -> None:
     assert not hits(rules, caller="+77170000009", trunk_class="national")
 
 
-def test_a_protected_caller_is_believed_inside_the_country_only(tmp_path: Path) -> None:
-    rules = protecting(tmp_path, "both")
+@pytest.mark.parametrize("protects", ["caller", "both"])
+@pytest.mark.parametrize(("kind", "entry"), [("numbers", "+77170000009"), ("prefixes", "+7717")])
+def test_a_protected_caller_is_believed_from_other_operators_of_the_country_only(
+    tmp_path: Path, protects: str, kind: str, entry: str
+) -> None:
+    rules = protecting(tmp_path, protects, kind, entry)
     assert hits(rules, caller="+77170000009", trunk_class="national")
-    assert hits(rules, caller="+77170000009", trunk_class="subscriber")
+    assert not hits(rules, caller="+77170000008" if kind == "numbers" else "+77180000009", trunk_class="national")
+    assert not hits(rules, caller="+77170000009", trunk_class="subscriber")
     assert not hits(rules, caller="+77170000009", trunk_class="international")
     assert not hits(rules, caller="+77170000009")
-    assert hits(rules, callee="+77170000009", trunk_class="international")
+
+
+@pytest.mark.parametrize("protects", ["callee", "both"])
+@pytest.mark.parametrize("trunk_class", ["international", "national", "subscriber", None])
+def test_a_protected_callee_is_protected_on_every_trunk(tmp_path: Path, protects: str, trunk_class: str | None) -> None:
+    rules = protecting(tmp_path, protects)
+    assert hits(rules, callee="+77170000009", trunk_class=trunk_class)
+    assert not hits(rules, callee="+77170000008", trunk_class=trunk_class)
 
 
 def test_a_protected_trunk(tmp_path: Path) -> None:
