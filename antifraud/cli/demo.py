@@ -322,7 +322,7 @@ class _Run:
         verdicts.add_row(*(Text(f"{verdict} {counts[verdict]:,}", _STYLES[verdict]) for verdict in _ORDER))
         last = Table(expand=True, box=None, pad_edge=False)
         for title, width in (
-            ("verdict", 8),
+            ("verdict", 9),
             ("region", 6),
             ("caller", 16),
             ("callee", 16),
@@ -393,7 +393,7 @@ def _summary(console: Console, tally: Tally) -> None:
     if honest:
         console.print(f"honest calls stopped: {stopped_honest:,} of {honest:,} ({stopped_honest / honest:.3%})")
     full = f"{tally.full_fraud:,} fraud calls and {tally.full_honest:,} honest ones"
-    console.print(f"with every region at full enforcement it would have stopped {full}")
+    console.print(f"with every region at full enforcement it would have stopped {full}", soft_wrap=True)
     console.print(f"emergency calls: {tally.emergency:,}, touched: {tally.emergency_touched}")
     console.print(
         "the traffic is simulated; each region does only what its ceiling in config/regions/ allows so far", style="dim"

@@ -232,6 +232,9 @@ def test_a_reply_that_cannot_be_read_lets_the_call_pass(patient: Rig, raw: bytes
                 b"7112",
                 b"8112",
                 b"8727112",
+                b"87172112",
+                b"8107112",
+                b"00112",
                 b"911",
             )
         ),
