@@ -12,13 +12,12 @@ from antifraud.features.errors import SnapshotError
 from antifraud.features.windows import KINDS, WindowSet, WindowSpec, load_windows
 
 if TYPE_CHECKING:
-    from antifraud.features.fold import Fold, Folded, Frozen, Limits, warm_up
+    from antifraud.features.fold import Fold, Folded, Limits, warm_up
 
 __all__ = [
     "KINDS",
     "Fold",
     "Folded",
-    "Frozen",
     "Limits",
     "SnapshotError",
     "WindowSet",
@@ -29,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Fold", "Folded", "Frozen", "Limits", "warm_up"):
+    if name in ("Fold", "Folded", "Limits", "warm_up"):
         from antifraud.features import fold  # numpy and numba cost a second, and linting needs neither
 
         return getattr(fold, name)

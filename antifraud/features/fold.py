@@ -91,17 +91,6 @@ class Folded(msgspec.Struct, frozen=True):
     duplicate: npt.NDArray[np.bool_]
 
 
-class Frozen(msgspec.Struct, frozen=True):
-    """The state of a fold at one position, detached from the fold."""
-
-    header: snapshot.Header
-    arrays: tuple[npt.NDArray[Any], ...]
-
-    def write(self, path: str | Path) -> None:
-        """Write the snapshot: whole, or not at all. Raises OSError."""
-        snapshot.write(Path(path), self.header, self.arrays)
-
-
 class Fold:
     """The windows over everything folded so far.
 
@@ -304,16 +293,7 @@ class Fold:
 
     def save(self, path: str | Path, position: str) -> None:
         """Write a snapshot that stands at ``position`` of the log; the file is whole or not there at all."""
-        self._frozen(position, self._used_arrays()).write(path)
-
-    def freeze(self, position: str) -> Frozen:
-        """A copy of the state as it is now, to be written by another thread while the fold goes on.
-
-        Copying memory takes a tenth of what hashing and writing it takes; only the copy holds up decisions.
-        """
-        return self._frozen(position, [(name, array.copy()) for name, array in self._used_arrays()])
-
-    def _frozen(self, position: str, arrays: list[tuple[str, npt.NDArray[Any]]]) -> Frozen:
+        arrays = self._used_arrays()
         header = snapshot.Header(
             windows=self.windows.digest,
             position=position,
@@ -321,7 +301,7 @@ class Fold:
             secret=self._secret_bytes.hex(),
             arrays=[(name, array.dtype.str, array.size) for name, array in arrays],
         )
-        return Frozen(header, tuple(array for _, array in arrays))
+        snapshot.write(Path(path), header, [array for _, array in arrays])
 
     @classmethod
     def load(cls, path: str | Path, windows: WindowSet, *, limits: Limits | None = None) -> tuple[Fold, str]:

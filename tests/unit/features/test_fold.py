@@ -379,7 +379,6 @@ def test_the_public_names() -> None:
         "KINDS",
         "Fold",
         "Folded",
-        "Frozen",
         "Limits",
         "SnapshotError",
         "WindowSet",

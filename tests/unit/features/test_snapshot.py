@@ -63,17 +63,6 @@ def test_it_goes_on_where_it_stood(saved: Path) -> None:
     assert feed(fold, 50, 90) == feed(whole, 50, 90)
 
 
-def test_a_frozen_state_does_not_follow_the_fold(tmp_path: Path) -> None:
-    fold = Fold(WINDOWS, limits=SMALL)
-    feed(fold, 0, 50)
-    frozen = fold.freeze("50-0")
-    expected = feed(fold, 50, 90)
-    frozen.write(tmp_path / "s")
-    again, position = Fold.load(tmp_path / "s", WINDOWS)
-    assert position == "50-0"
-    assert feed(again, 50, 90) == expected
-
-
 def test_other_limits_may_be_given(saved: Path) -> None:
     roomy = Limits(keys=1000, pairs=1000, pairs_per_key=16, remembered=1000)
     fold, _ = Fold.load(saved, WINDOWS, limits=roomy)
