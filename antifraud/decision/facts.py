@@ -95,6 +95,8 @@ class FactBook:
         placed = region in policy.regions
         if not placed:
             region = policy.default_region
+        # In doubt a *called* number is an emergency; a calling one is only when it is presented exactly as the code.
+        calling_service = caller.emergency and caller.number == (event.asserted or presented)
         normalised = msgspec.structs.replace(event, caller=caller.number, callee=callee.number)
         local = event.ts + policy.utc_offset_min * 60
         hour = float(local % 86_400 // 3_600)
@@ -108,7 +110,7 @@ class FactBook:
             caller.kind, caller.country or None, caller.type, caller.operator or None, caller.region or None,
             callee.kind, callee.country or None, callee.type, callee.operator or None, callee.region or None,
             trunk_class or None, region, policy.country,
-            caller.valid, caller.possible, caller.emergency, caller.short, caller.kind == "anonymous",
+            caller.valid, caller.possible, calling_service, caller.short, caller.kind == "anonymous",
             callee.valid, callee.possible, callee.emergency, callee.short, asserted_differs,
             hour, float((local // 86_400 + 3) % 7),
         ]  # fmt: skip

@@ -15,7 +15,7 @@ from antifraud.domain import ConfigError
 from antifraud.numbering.countries import CallingCodes, Overlay
 from antifraud.numbering.digits import MAX_LENGTH
 from antifraud.numbering.plan import DialPlan
-from antifraud.numbering.spelling import LONGEST_TEXT, Spelling, spell
+from antifraud.numbering.spelling import LONGEST_TEXT, Spelling, dialled, spell
 
 #: Longest ``number`` of a fact; longer garbage is cut so that it fits the fields of an event.
 LONGEST_NUMBER: Final = 32
@@ -29,6 +29,10 @@ _LONGEST_SPELLING: Final = 11
 #: Area codes are at least this long; an emergency code may be preceded by one of up to two digits more.
 _SHORTEST_AREA: Final = 3
 _LONGEST_AREA: Final = 5
+#: What is dialled before an emergency code out of a private exchange, or to withhold the number (141).
+_DIALLED_BEFORE: Final = ("0", "00", "000", "9", "141")
+#: The code that handsets of North America send, also after their calling code.
+_AMERICAN: Final = "911"
 
 
 class NumberFacts(msgspec.Struct, frozen=True, gc=False):
@@ -120,6 +124,8 @@ class Numbering:
         found = self._recent.get(key) or self._older.get(key)
         if found is None:
             found = self._spelled(spell(raw), international)
+            if not found.valid:
+                found = self._emergency(raw) or found
         if len(raw) <= _LONGEST_CACHED and self._generation:
             self._recent[key] = found
             if len(self._recent) >= self._generation:
@@ -145,6 +151,16 @@ class Numbering:
             case "anonymous":
                 return _ANONYMOUS
         return _unknown(text)
+
+    def _emergency(self, raw: str) -> NumberFacts | None:
+        """The emergency code that ``raw`` calls with other things dialled before or after it; None without one."""
+        for text in dialled(raw):
+            facts = self._short.get(text)
+            if facts is not None and facts.emergency:
+                return facts
+            if (text == "sos" or text in self._services) and self.plan.emergency:
+                return self._service(text)
+        return None
 
     def _service(self, label: str) -> NumberFacts:
         """urn:service:sos.police is an emergency call whatever stands after ``sos``; other services are no numbers."""
@@ -296,6 +312,17 @@ def _short_spellings(plan: DialPlan) -> dict[str, NumberFacts]:
         # Two-digit codes are too short to be told from a number's tail.
         for short in entry.also:
             prefixes = (*with_code, *abroad) if len(short) > 2 else ("",)
+            spellings |= dict.fromkeys((prefix + short for prefix in prefixes), facts)
+        for short in (entry.code, *(also for also in entry.also if len(also) > 2)):
+            before = [prefix + short for prefix in _DIALLED_BEFORE]
+            if short == _AMERICAN:
+                before += [prefix + "1" + short for prefix in ("", *abroad)]
+            for spelling in before:
+                if spelling not in plan.short_codes:
+                    spellings[spelling] = facts
+        # One that the plan's ranges cover has been a short code in all its spellings; it stays one number.
+        for short in entry.abroad:
+            prefixes = (*with_code, *abroad) if short in plan.short_codes else ("",)
             spellings |= dict.fromkeys((prefix + short for prefix in prefixes), facts)
     return {digits: facts for digits, facts in spellings.items() if len(digits) <= _LONGEST_SPELLING}
 

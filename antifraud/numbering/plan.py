@@ -24,13 +24,14 @@ class EmergencyCode(msgspec.Struct, frozen=True):
     """A short code that must always be reached.
 
     ``services`` are the RFC 5031 service labels (``sos``, ``sos.police``) that it answers, ``also`` other short
-    numbers that mean the same.
+    numbers that mean the same, ``abroad`` those of other countries, which mean it only when dialled alone.
     """
 
     code: str
     name: str
     services: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    abroad: tuple[str, ...] = ()
 
 
 class DialPlan(msgspec.Struct, frozen=True):
@@ -256,7 +257,7 @@ class _Checker:
         found: list[EmergencyCode] = []
         taken: dict[str, str] = {}
         for code, key, value in self._entries(node, "emergency"):
-            name, services, also = "", [], []
+            name, services, also, abroad = "", [], [], []
             for field, field_key, field_value in self._entries(value, f"emergency code {code}"):
                 if field == "name":
                     name = self._text_of(field_value, "name") or ""
@@ -268,21 +269,25 @@ class _Checker:
                         services.append(service)
                 elif field == "also":
                     also = self._list(field_value, "also")
+                elif field == "abroad":
+                    abroad = self._list(field_value, "abroad")
                 else:
-                    self._not_one_of(field_key, "field", field, ("name", "services", "also"))
-            for short, item in [(code, key), *also]:
+                    self._not_one_of(field_key, "field", field, ("name", "services", "also", "abroad"))
+            for short, item in [(code, key), *also, *abroad]:
                 if _DIGITS.fullmatch(short) is None or not 2 <= len(short) <= 6:
                     self._note(item, f"emergency code {short!r} is not 2 to 6 digits")
                 elif short in taken:
                     self._note(item, f"emergency code {short!r} appears twice", f"it already means {taken[short]}")
                 taken.setdefault(short, code)
-            found.append(EmergencyCode(code, name, tuple(services), tuple(short for short, _ in also)))
+            others = (tuple(short for short, _ in listed) for listed in (also, abroad))
+            found.append(EmergencyCode(code, name, tuple(services), *others))
         if isinstance(node, yaml.MappingNode) and not node.value:
             self._note(node, "a dial plan without emergency codes cannot protect them")
         return tuple(found)
 
     def _short_codes(self, node: yaml.Node | None, emergency: tuple[EmergencyCode, ...]) -> dict[str, str]:
         protected = {short for entry in emergency for short in (entry.code, *entry.also)}
+        foreign = {short for entry in emergency for short in entry.abroad}
         exact: dict[str, str] = {}
         ranges: dict[str, str] = {}
         for pattern, key, value in self._entries(node, "short_codes"):
@@ -290,7 +295,7 @@ class _Checker:
             if _SHORT_PATTERN.fullmatch(pattern) is None:
                 hint = "a final x stands for any digit: 14xx"
                 self._note(key, f"short code {pattern!r} is not 2 to 6 digits", hint)
-            elif pattern in protected:
+            elif pattern in protected or pattern in foreign:
                 self._note(key, f"short code {pattern} is an emergency code already", "leave it out here")
             elif "x" in pattern:
                 stem = pattern.rstrip("x")

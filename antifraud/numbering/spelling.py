@@ -7,6 +7,7 @@ RFC 3966), not validated.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 from urllib.parse import unquote
@@ -51,6 +52,18 @@ _SOS: Final = "urn:service:"
 _SEPARATORS: Final = frozenset("-.()/[]~_\N{MIDDLE DOT}\N{MINUS SIGN}")
 _DROP_SEPARATORS: Final = {ord(char): None for char in (*_SEPARATORS, " ") if char.isascii()}
 _PLUS: Final = frozenset("+\N{FULLWIDTH PLUS SIGN}\N{SUPERSCRIPT PLUS SIGN}\N{SMALL PLUS SIGN}")
+#: Codes that withhold or show the caller's number or ask for another service: #31#, *30#, *31*, one after another.
+_SERVICE_CODE: Final = re.compile(r"[*#]{1,2}[0-9]{2,3}[*#]")
+_MOST_SERVICE_CODES: Final = 4
+#: The same without an end of their own: *67, 141.
+_BARE_SERVICE_CODE: Final = re.compile(r"(?:[*#][0-9]{2}|141)[,pw]*")
+#: A digit for the outside line and a pause after it.
+_OUTSIDE_LINE: Final = re.compile(r"[0-9]{1,3}[,pw]+")
+#: Leading digits, as many as a short code's spelling can have, and after them nothing that could belong to a name.
+_LEADING_DIGITS: Final = re.compile(r"\+*([0-9]{2,12})(?:$|(?:[pwxt]+|ext)(?![a-z])|[^0-9\w])")
+_KEYS: Final = str.maketrans("\N{FULLWIDTH NUMBER SIGN}\N{FULLWIDTH ASTERISK}\N{FULLWIDTH COMMA}", "#*,")
+_DROP_IN_DIALLED: Final = _DROP_SEPARATORS | {ord("/"): "/"}
+_LABEL: Final = re.compile(r"[a-z0-9.-]*")
 _QUOTES: Final = " \t\r\n\"'`"
 
 
@@ -81,16 +94,81 @@ def spell(raw: str) -> Spelling:
         return _garbage(text)
     lower = text.lower()
     if lower.startswith(_SOS):
-        return Spelling("service", lower[len(_SOS) :])
+        return _labelled(lower)
     scheme, colon, rest = text.partition(":")
     scheme = scheme.strip().lower() if colon else ""
     if scheme in ("sip", "sips"):
+        if rest.lower().startswith(_SOS):
+            return _labelled(rest.lower())
         return _user(rest, bare_host=True)
     if scheme == "tel":
         return _number(rest)
     if "@" in text:
         return _user(text, bare_host=False)
     return _number(text)
+
+
+def dialled(raw: str) -> tuple[str, ...]:
+    """The digits that may have been meant with other keys pressed around them.
+
+    Service codes, keys and an outside line before the digits, and pauses, punctuation, extensions and every host after
+    them are taken away. Too lenient for numbers in general: it is for codes whose call must go through. A name that
+    may be a service label (``sos``) is returned as it is. Work is bounded as in ``spell``.
+    """
+    text = raw[:LONGEST_TEXT].strip(_QUOTES)
+    opening = text.find("<")
+    if opening >= 0:
+        text = text[opening + 1 :].partition(">")[0]
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.strip().lower() if colon else ""
+    if scheme in ("sip", "sips", "tel"):
+        text = rest
+    user, at, _ = text.rpartition("@")
+    if at:
+        text = user
+    elif scheme in ("sip", "sips") and "." in text.partition(";")[0]:
+        return ()  # a host: sip:112.0.0.1 calls nobody's number
+    text = unquote(text.partition(";")[0], errors="replace")
+    name = text.partition(":")[0].strip(_QUOTES).lower()
+    if name.startswith("sos"):
+        return (name,)
+    text = _plain(text)
+    starts = [text.lstrip("*#")]
+    bare = _BARE_SERVICE_CODE.match(text)
+    if bare is not None:
+        starts.append(text[bare.end() :])
+    end = 0
+    for _ in range(_MOST_SERVICE_CODES):
+        code = _SERVICE_CODE.match(text, end)
+        if code is None:
+            break
+        end = code.end()
+        starts.append(text[end:].lstrip("*#"))
+    found = []
+    for start in starts:
+        outside = _OUTSIDE_LINE.match(start)
+        for candidate in (start, start[outside.end() :] if outside is not None else ""):
+            digits = _LEADING_DIGITS.match(candidate)
+            if digits is not None:
+                found.append(digits[1])
+    return tuple(found)
+
+
+def _plain(text: str) -> str:
+    """``text`` in small letters and ASCII digits, without separators; "/" stays, an extension may follow it."""
+    if not text.isascii():
+        text = "".join(
+            str(unicodedata.decimal(char)) if char.isdecimal() else char
+            for char in text.translate(_KEYS)
+            if not char.isspace() and unicodedata.category(char) not in ("Cf", "Pd")
+        )
+    return text.translate(_DROP_IN_DIALLED).lower()
+
+
+def _labelled(lower: str) -> Spelling:
+    """A service URN; what is no part of its label, such as a host that was put behind it, is left out."""
+    label = _LABEL.match(lower, len(_SOS))
+    return Spelling("service", label[0] if label is not None else "")
 
 
 def _user(text: str, *, bare_host: bool) -> Spelling:

@@ -230,3 +230,19 @@ def test_no_spelling_of_a_short_code_is_a_valid_number() -> None:
         if plain.facts("+" + digits).valid or plain.facts(digits).valid or plain.facts(digits, international=True).valid
     ]
     assert valid == []
+
+
+@SETTINGS
+@given(
+    st.sampled_from(("", "+", "00", "810", "8", "9,", "*67", "*31#", "#31#", "141", "0", "sip:")),
+    st.one_of(st.sampled_from(examples()), mutated(), st.text("0123456789", max_size=11).map(lambda rest: "7" + rest)),
+    st.sampled_from(("", ",,1", "p1", "w", "#", "*", "/1", ":5060", "@anonymous.invalid")),
+    st.booleans(),
+)
+def test_nothing_around_a_valid_number_makes_it_an_emergency(
+    before: str, digits: str, after: str, international: bool
+) -> None:
+    """Service codes, pauses and hosts lead to an emergency code only; no subscriber's number is read as one."""
+    answer = oracle(digits)
+    if answer is not None and answer[3]:
+        assert not numbering().facts(before + digits + after, international=international).emergency

@@ -251,3 +251,13 @@ class _Saying:
 
 
 SAYING: Any = _Saying()
+
+
+@pytest.mark.parametrize(("caller", "protected"), [("103", True), ("sos", False), ("0103", False), ("#103", False)])
+def test_a_caller_is_an_emergency_service_only_when_it_says_so_plainly(
+    bundle: Bundle, model: Model, caller: str, protected: bool
+) -> None:
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+    decider = Decider(bundle, policy(), NUMBERING, certain)
+    assert one(decider, setup(caller_raw=caller, trunk="nat-1")).protected is protected
+    assert not one(decider, setup("c2", caller_raw=caller, trunk="sub-1")).protected

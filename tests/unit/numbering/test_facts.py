@@ -223,6 +223,88 @@ def test_what_only_ends_like_an_emergency_call_is_none(raw: str) -> None:
     assert not KZ.facts(raw).emergency
 
 
+@pytest.mark.parametrize("international", [False, True])
+@pytest.mark.parametrize(
+    "form",
+    [
+        # to withhold or show one's number, and other service codes
+        "#31#{}", "*31#{}", "*31*{}", "*30#{}", "#30#{}", "*31#*30#{}", "*67{}", "*67 {}", "*67,{}", "*82{}", "141{}",
+        "141,{}", "sip:%2331%23{}@192.0.2.1", "tel:*31#{}", "sip:*67{}@192.0.2.1;user=phone", "#31#+7{}", "#31#0{}",
+        # keys pressed too often
+        "*{}", "#{}", "**{}", "{}*", "{}##", "*{}#",
+        # out of a private exchange
+        "0{}", "00{}", "000{}", "9{}", "0-{}", "9-{}", "9,{}", "0,{}", "9p{}", "0ww{}", "8,{}", "sip:9{}@192.0.2.1",
+        # pauses, punctuation, extensions, ports
+        "{},", "{},,1", "{}p1", "{}P1", "{}w", "{}W1", "{}x5", "{} ext. 5", "{}/1", "{}:5060", "{}?", "{}!", "{}&a=b",
+        "{};ext=5", "sip:{},,1@192.0.2.1", "sip:{}:5060", "sip:{},1", "+7{},1", "727{},,1", "tel:{}p1",
+        # whatever the host
+        "{}@anonymous.invalid", "sip:{}@anonymous.invalid", "sip:{}@a@b", "sip:{}@", "<sip:{}@[2001:db8::1]:5060>",
+        "\uff03\uff13\uff11\uff03{}", "{}\uff03", "{}\x00",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("code", EMERGENCY)
+def test_an_emergency_call_is_recognised_through_what_is_dialled_around_it(
+    code: str, form: str, international: bool
+) -> None:
+    facts = KZ.facts(form.format(code), international=international)
+    assert facts == NumberFacts(code, "short", "KZ", "short", valid=True, possible=True, emergency=True, short=True)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ("sos", "112"),
+        ("SOS", "112"),
+        ("sip:sos@x", "112"),
+        ("sip:sos", "112"),
+        ("sips:Sos@192.0.2.1;user=phone", "112"),
+        ("sip:sos@anonymous.invalid", "112"),
+        ("sip:sos.police@192.0.2.1", "102"),
+        ("urn:service:sos@192.0.2.1", "112"),
+        ("urn:service:sos.fire;x=y", "101"),
+        ("sip:urn:service:sos.ambulance@192.0.2.1", "103"),
+        ("1911", "112"),
+        ("+1911", "112"),
+        ("001911", "112"),
+        ("8101911", "112"),
+        ("9911", "112"),
+        ("*67911", "112"),
+        ("999", "112"),
+        ("110", "112"),
+        ("000", "112"),
+        ("999#", "112"),
+        ("sip:999@192.0.2.1", "112"),
+        ("#31#999", "112"),
+        ("+7110", "112"),  # was a spelling of the short code 110 before
+        ("\u0661\u0661\u0662,\u0661", "112"),
+    ],
+)
+def test_emergency_calls_in_the_words_of_other_countries(raw: str, code: str) -> None:
+    for international in (False, True):
+        facts = KZ.facts(raw, international=international)
+        assert (facts.number, facts.kind, facts.emergency) == (code, "short", True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "7999", "8999", "9999", "0000", "7000", "8000", "+7000", "1101", "9110", "*100#", "#31#", "*31#109",
+        "109,,1", "+77000000112,1", "*67+77000000112", "9,87000000112", "103abc", "police102", "sosed",
+        "sip:112.0.0.1", "sip:101.example.invalid", "sip:soso@sos", "sip:alice@112", "sip:Kaspi;x=112@192.0.2.1",
+        "911/123-45-67", "8/7172/11-21-12", "*112112", "9,1121", "0001120", "+441120", "9,", "", "*", "901", "0001",
+    ],
+)  # fmt: skip
+def test_nothing_else_becomes_an_emergency_call(raw: str) -> None:
+    for international in (False, True):
+        assert KZ.facts(raw, international=international).emergency is False
+
+
+def test_a_short_code_that_the_plan_names_is_no_prefixed_emergency_code() -> None:
+    numbering = Numbering(msgspec.structs.replace(PLAN, short_codes={**PLAN.short_codes, "9112": "A bank"}))
+    assert numbering.facts("9112") == NumberFacts("9112", "short", "KZ", "short", valid=True, possible=True, short=True)
+    assert numbering.facts("9101").emergency
+
+
 @pytest.mark.parametrize("form", ["{}", "+{}", "7{}", "+7{}", "8{}", "007{}", "sip:+7{}@192.0.2.1", "tel:{}"])
 @pytest.mark.parametrize("code", ["105", "109", "111", "160", "169", "1414", "1430", "1499", "2121", "4040", "30400"])
 def test_short_codes_never_become_long_numbers(code: str, form: str) -> None:
