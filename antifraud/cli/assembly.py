@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from antifraud.domain import UsageError
+from antifraud.domain import ConfigError, Problem, UsageError
 from antifraud.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from antifraud.decision import Decider
+    from antifraud.features import Limits
     from antifraud.numbering import Numbering
+
+SCRATCH_BYTES: Final = 64 << 20
+"""What windows may take that are thrown away at once."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,12 +63,26 @@ def build_numbering(settings: Settings, *, warm: bool) -> Numbering:
     return numbering
 
 
-def build_decider(settings: Settings, *, warm: bool) -> Decider:
+def memory_limits(settings: Settings) -> Limits:
+    """How much the fold may hold by ``features.memory_limit``; ConfigError, with its place, when that is too little."""
+    from antifraud.features import Limits
+
+    try:
+        return Limits.of_memory(settings.features.memory_bytes)
+    except ConfigError as error:
+        where = settings.where("features.memory_limit")
+        problems = [Problem(f"features.memory_limit: {one.message}", where, one.hint) for one in error.problems]
+        raise ConfigError.of(problems) from None
+
+
+def build_decider(settings: Settings, *, warm: bool, limits: Limits | None = None) -> Decider:
     """Everything that decides. Raises ConfigError, BundleError, ModelError with what is wrong and where.
 
-    ``warm`` compiles and runs every part once, so that the first call is no slower than the next.
+    ``warm`` compiles and runs every part once, so that the first call is no slower than the next. ``limits`` take the
+    place of those that the settings give the windows.
     """
     from antifraud.decision import Decider, load_bundle
+    from antifraud.features import Fold, Limits
 
     model = None
     if settings.model_dir is not None:
@@ -74,8 +92,10 @@ def build_decider(settings: Settings, *, warm: bool) -> Decider:
     bundle = load_bundle(settings.rules_dir)
     policy, numbering = settings.policy(), build_numbering(settings, warm=warm)
     if warm:
-        _warm_up(Decider(bundle, policy, numbering, model))
-    return Decider(bundle, policy, numbering, model)
+        scratch = Fold(bundle.windows, limits=Limits.of_memory(SCRATCH_BYTES))
+        _warm_up(Decider(bundle, policy, numbering, model, fold=scratch))
+    fold = Fold(bundle.windows, limits=limits if limits is not None else memory_limits(settings))
+    return Decider(bundle, policy, numbering, model, fold=fold)
 
 
 def _warm_up(scratch: Decider) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,22 @@ from antifraud import __version__
 from antifraud.cli.assembly import read_settings, settings_options
 from antifraud.domain import AntifraudError
 
-_PACKAGES: Final = ("redis", "hiredis", "numpy", "numba", "lightgbm", "phonenumbers", "pyarrow", "scapy", "aiomqtt")
+_PACKAGES: Final = (
+    "redis",
+    "hiredis",
+    "numpy",
+    "numba",
+    "lightgbm",
+    "phonenumbers",
+    "pyarrow",
+    "scapy",
+    "aiomqtt",
+    "prometheus-client",
+)
+
+
+_FULL: Final = 0.9
+"""The share of their memory from which on the windows count as full."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -45,7 +61,7 @@ def doctor(as_json: bool, **where: Any) -> None:
             first, *rest = finding.text.splitlines() or [""]
             click.echo(f"{click.style(mark, fg=colour)}  {finding.area:<14} {first}")
             for line in rest:
-                click.echo(f"{'':<21} {line}")
+                click.echo(f"{'':<21} {line}".rstrip())
             if finding.hint:
                 click.echo(f"{'':<21} to mend it: {finding.hint}")
     if any(finding.state == "fail" for finding in findings):
@@ -70,9 +86,14 @@ def _look(where: dict[str, Any]) -> Iterator[Finding]:
     )
     yield from _checked("numbering", lambda: _numbering(settings))
     yield from _checked("rules", lambda: _rules(settings))
+    yield from _memory(settings)
     yield from _checked("model", lambda: _model(settings))
     yield from _directory("snapshots", settings.snapshot_dir)
     yield from asyncio.run(_redis(settings))
+    if settings.metrics.listen:
+        yield from asyncio.run(_metrics(settings.metrics.listen))
+    else:
+        yield Finding("metrics", "ok", "no address configured (metrics.listen): no figures for Prometheus")
     if settings.alerts.url:
         yield from asyncio.run(_broker(settings.alerts.url))
     else:
@@ -119,12 +140,37 @@ def _rules(settings: Any) -> str:
 
 
 def _model(settings: Any) -> str:
-    from antifraud.cli.assembly import build_decider
+    from antifraud.cli.assembly import SCRATCH_BYTES, build_decider
+    from antifraud.features import Limits
 
-    decider = build_decider(settings, warm=False)
+    decider = build_decider(settings, warm=False, limits=Limits.of_memory(SCRATCH_BYTES))
     if decider.model is None:
         return "none configured: rules alone decide"
     return f"{decider.model.id}, stage {decider.model.stage.value}, fits the windows"
+
+
+def _memory(settings: Any) -> Iterator[Finding]:
+    """Whether the windows' memory fits into this machine; a snapshot may need a part of it a second time."""
+    from antifraud.cli.assembly import memory_limits
+    from antifraud.decision import load_bundle
+    from antifraud.domain import BundleError
+    from antifraud.features import Fold
+    from antifraud.settings import show_size
+
+    wanted = settings.features.memory_bytes
+    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    text = f"the windows may take {show_size(wanted)} (features.memory_limit), this machine has {show_size(here)}"
+    try:
+        Fold(load_bundle(settings.rules_dir).windows, limits=memory_limits(settings))
+    except BundleError:
+        pass  # it has been said under "rules"
+    except AntifraudError as error:
+        yield Finding("memory", "fail", error.render())
+        return
+    if wanted > 0.8 * here:
+        yield Finding("memory", "warn", text, "lower features.memory_limit, or run the engine on a larger machine")
+    else:
+        yield Finding("memory", "ok", text)
 
 
 def _directory(area: str, path: Path) -> Iterator[Finding]:
@@ -196,6 +242,9 @@ async def _redis(settings: Any) -> list[Finding]:
             findings.append(
                 Finding("engine", state, f"{_text(lease)} serves shard {settings.shard}, {behind:.1f} s behind the log")
             )
+        figures: Any = await client.hgetall(keys.features)
+        if figures:
+            findings.append(_windows({_text(name): _number(number) for name, number in figures.items()}))
         control: Any = await client.xrange(keys.control, count=10_000)
         switches = [fields for _id, fields in control if fields.get(b"op") in (b"kill", b"revive")]
         if switches and switches[-1].get(b"op") == b"kill":
@@ -222,6 +271,66 @@ async def _redis(settings: Any) -> list[Finding]:
     return findings
 
 
+def _windows(figures: Mapping[str, float]) -> Finding:
+    """What the engine remembers of the past, as it said last: totals, then a line for each table and stream."""
+    used, limit = figures.get("memory_bytes", 0.0), figures.get("memory_limit_bytes", 0.0)
+    share = used / limit if limit > 0 else 0.0
+    counted = "   ".join(f"{name} {figures.get(name, 0):,.0f}" for name in ("events", "late", "duplicates"))
+    lines = [f"memory {_mib(used)} of {_mib(limit)} MiB ({share:.0%})   {counted}"]
+    parts: dict[str, dict[str, float]] = {}
+    for name, number in figures.items():
+        part, dot, what = name.rpartition(".")
+        if dot:
+            parts.setdefault(part, {})[what] = number
+    tables = {name: found for name, found in sorted(parts.items()) if "keys" in found}
+    streams = {name: found for name, found in sorted(parts.items()) if "pairs" in found}
+    width = max(map(len, (*tables, *streams, "stream")))
+    if tables:
+        rows = [
+            (name, f"{found['keys']:,.0f}", _mib(found.get("bytes", 0)), f"{found.get('evicted', 0):,.0f}")
+            for name, found in tables.items()
+        ]
+        lines += ["", *_table(("table", "keys", "MiB", "evicted"), rows, width)]
+    if streams:
+        pairs = [(name, f"{found['pairs']:,.0f}", f"{found.get('cut', 0):,.0f}") for name, found in streams.items()]
+        lines += ["", *_table(("stream", "pairs", "cut"), pairs, width)]
+    text = "\n".join(lines)
+    forgotten = sum(found.get("evicted", 0) for found in tables.values())
+    if share >= _FULL and forgotten:
+        hint = f"raise features.memory_limit: memory is full and {forgotten:,.0f} keys were forgotten before their time"
+        return Finding("windows", "warn", text, hint)
+    return Finding("windows", "ok", text)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lines with the first column to the left and the others, which are numbers, to the right."""
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    widths[0] = width
+    widths[1:] = [max(one, 10) for one in widths[1:]]
+    return [
+        "  ".join([row[0].ljust(width), *(cell.rjust(wide) for cell, wide in zip(row[1:], widths[1:], strict=True))])
+        for row in (head, *rows)
+    ]
+
+
+def _mib(bytes_: float) -> str:
+    return f"{bytes_ / (1 << 20):,.1f}"
+
+
+async def _metrics(listen: str) -> list[Finding]:
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 2)
+        writer.close()
+        await writer.wait_closed()
+    except (OSError, TimeoutError) as error:
+        text = f"nothing answers at http://{listen}/metrics: {str(error) or 'no answer in 2 s'}"
+        hint = "start the engine on this machine, or correct metrics.listen"
+        return [Finding("metrics", "warn", text, hint)]
+    return [Finding("metrics", "ok", f"http://{listen}/metrics answers")]
+
+
 async def _broker(url: str) -> list[Finding]:
     from urllib.parse import urlsplit
 
@@ -241,6 +350,15 @@ async def _broker(url: str) -> list[Finding]:
             )
         ]
     return [Finding("alerts", "ok", f"the MQTT broker {host}:{port} answers")]
+
+
+def _number(value: Any) -> float:
+    """A figure as a number; 0 for what is none."""
+    try:
+        number = float(_text(value))
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _text(value: Any) -> str:

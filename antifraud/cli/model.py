@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from antifraud.domain import ModelError, Stage, UsageError
+from antifraud.domain import ModelError, Problem, Stage, UsageError
 
 if TYPE_CHECKING:
     from antifraud.decision import Decider
+    from antifraud.scoring import Model
+    from antifraud.scoring.columns import Indices
     from antifraud.simulator import SimulatedEvent
     from antifraud.simulator.dataset import Labelled
 
@@ -59,6 +61,12 @@ def model() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model's directory, NAME/VERSION.")
 @click.option("--name", default="", help="The model's name; by default the directory above --out.")
 @click.option("--version", default="", help="The model's version; by default the last part of --out.")
+@click.option(
+    "--features",
+    default="",
+    metavar="NAME,NAME,…",
+    help="Windows and facts that the model uses, in that order; -NAME,-NAME,… all but these. By default all.",
+)
 @click.option("--stage", type=click.Choice(_STAGES), default="shadow", show_default=True, help="Its stage.")
 @click.option("--trees", type=click.IntRange(1, 2000), default=100, show_default=True, help="At most so many trees.")
 @click.option("--leaves", type=click.IntRange(2, 255), default=31, show_default=True, help="Leaves of a tree.")
@@ -84,6 +92,7 @@ def train(
     out: Path,
     name: str,
     version: str,
+    features: str,
     stage: str,
     trees: int,
     leaves: int,
@@ -108,7 +117,10 @@ def train(
     wanted = _wanted(events, seeds, calls, days, scenario, config_dir)
     fresh = _decider_maker(rules_dir, config_dir)
     first = fresh()
+    names = _chosen(features, first.feature_names)
     data = _rows(wanted, fresh)
+    if names != first.feature_names:
+        data.X = data.X.take([first.feature_names.index(column) for column in names], axis=1)
     options = Options(
         trees=trees,
         leaves=leaves,
@@ -118,12 +130,12 @@ def train(
         label_budget=label_budget,
         stage=Stage(stage),
     )
-    command = _command_line(wanted, options)
+    command = _command_line(wanted, options, features)
     with _bar("trees", trees) as advance:
         metrics = fit(
             Rows(data.X, data.y, data.ts, data.campaign, data.scenario),
-            names=first.feature_names,
-            windows_digest=first.bundle.windows.digest,
+            names=names,
+            windows=first.bundle.windows.digests,
             out=out,
             name=name,
             version=version,
@@ -177,10 +189,11 @@ def evaluate(
 
     loaded = Model.load(directory)
     fresh = _decider_maker(rules_dir, config_dir)
-    _fits(loaded, fresh())
+    first = fresh()
+    columns = _fits(loaded, first)
     data = _rows(_wanted(events, seeds, calls, days, scenario, config_dir), fresh)
     rows = Rows(data.X, data.y, data.ts, data.campaign, data.scenario)
-    metrics = measured(rows, loaded.predict(rows.X), loaded.thresholds, loaded.features)
+    metrics = measured(rows, loaded.predict(rows.X.take(columns, axis=1)), loaded.thresholds, first.feature_names)
     budget = loaded.manifest.certificate["block"].budget
     at_least = lower_bound(metrics["false_calls"]["block"], metrics["benign_calls"])
     violated = at_least > budget
@@ -260,6 +273,40 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def _chosen(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The features of "a,b" in that order, or of "-a,-b" all but these; all of ``known`` when nothing is said."""
+    from antifraud.features.declarations import suggest
+
+    pieces = _pieces(text)
+    if not pieces:
+        return tuple(known)
+    without = [piece.startswith("-") for piece in pieces]
+    if any(without) and not all(without):
+        raise UsageError(
+            "--features names some features with - and some without",
+            hint="NAME,NAME uses these alone, -NAME,-NAME all but these",
+        )
+    names = [piece.lstrip("-").strip() for piece in pieces]
+    problems = [
+        Problem(f"there is no window and no fact {name!r}", hint=suggest(name, known))
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise UsageError.of(problems)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--features names {twice!r} twice", hint="each once")
+    left = tuple(name for name in known if name not in names) if all(without) else tuple(names)
+    if not left:
+        raise UsageError("--features leaves no feature to learn from", hint="take out fewer")
+    return left
+
+
+def _pieces(text: str) -> list[str]:
+    return [piece for piece in (part.strip() for part in text.split(",")) if piece]
+
+
 def _rows(wanted: _Wanted, fresh: Callable[[], Decider]) -> Labelled:
     from antifraud.simulator.dataset import labelled_rows
 
@@ -296,15 +343,15 @@ def _decider_maker(rules_dir: str, config_dir: str) -> Callable[[], Decider]:
     return lambda: Decider(bundle, policy, numbering)
 
 
-def _fits(loaded: Any, decider: Decider) -> None:
-    if loaded.features != tuple(decider.feature_names) or loaded.windows_digest != decider.bundle.windows.digest:
-        raise ModelError(
-            f"the model {loaded.id} was trained on other windows than these rules have",
-            hint="train it again: antifraud model train",
-        )
+def _fits(loaded: Model, decider: Decider) -> Indices:
+    """Where the model's features stand in the vectors of ``decider``; ModelError when it does not fit its windows."""
+    from antifraud.decision import MODEL_FACTS
+    from antifraud.scoring.columns import columns_of
+
+    return columns_of(loaded, decider.bundle.windows.digests, MODEL_FACTS)
 
 
-def _command_line(wanted: _Wanted, options: Any) -> str:
+def _command_line(wanted: _Wanted, options: Any, features: str) -> str:
     """The command that makes this model again, without the paths of this machine."""
     parts = ["antifraud model train"]
     if wanted.seeds:
@@ -315,6 +362,8 @@ def _command_line(wanted: _Wanted, options: Any) -> str:
             f"--seeds {seeds} --calls {wanted.calls} --days {wanted.days:g} --scenario {Path(wanted.scenario).name}"
         )
     parts += [path.name for path in wanted.files]
+    if _pieces(features):
+        parts.append(f"--features {','.join(_pieces(features))}")
     parts.append(f"--trees {options.trees} --leaves {options.leaves} --learning-rate {options.learning_rate:g}")
     budgets = (options.block_budget, options.divert_budget, options.label_budget)
     parts.append("--block-budget {:g} --divert-budget {:g} --label-budget {:g}".format(*budgets))

@@ -6,6 +6,7 @@ A part that is ready prints one line, ``ready ADDRESS``, to standard output; eve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -13,15 +14,19 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
-from antifraud.cli.assembly import assemble, passed_on, read_settings, settings_options
+from antifraud.cli.assembly import assemble, memory_limits, passed_on, read_settings, settings_options
 from antifraud.cli.extensions import load_extension
 from antifraud.cli.supervisor import PARENT
-from antifraud.domain import QueueError, UsageError
+from antifraud.domain import ConfigError, Problem, QueueError, UsageError
+
+if TYPE_CHECKING:
+    from antifraud.engine import Board
+    from antifraud.settings import Settings
 
 
 def start_logging(verbose: bool = False) -> None:
@@ -94,7 +99,7 @@ async def until(stop: asyncio.Event, *parts: Awaitable[None]) -> None:
 def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
     """Run the engine of one shard until it is told to stop (SIGTERM); SIGHUP reloads the rules."""
     from antifraud.decision import load_bundle
-    from antifraud.engine import Engine, EngineOptions
+    from antifraud.engine import Board, Engine, EngineOptions
     from antifraud.engine.alerts import run_alerts
 
     start_logging(verbose)
@@ -110,14 +115,17 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
         lease_s=settings.engine.lease_s,
         deadline_ms=settings.deadline_ms,
         timeout_s=settings.redis.socket_timeout_s,
+        limits=memory_limits(settings),
+        feedback=settings.engine.feedback,
     )
+    board = Board(settings.shard)
     made: list[Engine] = []
     # Everything loaded so far lives as long as the process: the collector need never walk over it again.
     gc.collect()
     gc.freeze()
 
     async def part(stop: asyncio.Event) -> None:
-        running = Engine(options, decider, lambda: load_bundle(settings.rules_dir))
+        running = Engine(options, decider, lambda: load_bundle(settings.rules_dir), board.publish)
         made.append(running)
         parts: list[Awaitable[None]] = [running.run(stop, ready)]
         if settings.alerts.url:
@@ -132,7 +140,23 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
                 task.cancel()
             await asyncio.gather(*tasks[1:], return_exceptions=True)
 
-    serve(part, lambda: made[0].request_reload() if made else None)
+    with _metrics(settings, board):
+        serve(part, lambda: made[0].request_reload() if made else None)
+
+
+def _metrics(settings: Settings, board: Board) -> contextlib.AbstractContextManager[object]:
+    """What serves the figures on ``metrics.listen``; nothing when it is empty. ConfigError when it cannot be used."""
+    if not settings.metrics.listen:
+        return contextlib.nullcontext()
+    from antifraud.engine.metrics import MetricsServer
+
+    try:
+        server = MetricsServer(settings.metrics.listen, board)
+    except ConfigError as error:
+        where = settings.where("metrics.listen")
+        raise ConfigError.of([Problem(one.message, where, one.hint) for one in error.problems]) from None
+    logging.getLogger("antifraud.metrics").info("figures for Prometheus at %s", server.url)
+    return server
 
 
 @click.command()

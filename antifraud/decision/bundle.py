@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from antifraud.decision.facts import ROW
 from antifraud.domain import Location
 from antifraud.features import WindowSet, load_windows
-from antifraud.rulekit import RuleSet, compile_where, load_fields, load_rules
+from antifraud.rulekit import Predicate, RuleSet, combine_where, compile_where, load_fields, load_rules
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -26,10 +25,10 @@ def load_bundle(rules_dir: Path) -> Bundle:
     """The bundle of ``rules_dir`` (windows.yaml, fields.yaml, packs/, lists/); BundleError with all problems found."""
     fields = load_fields(rules_dir / "fields.yaml")
 
-    def where(text: str, place: Location) -> Callable[[Sequence[object]], bool]:
-        return compile_where(text, place, fields, ROW)
+    def where(text: str, place: Location, on: str) -> Predicate:
+        return compile_where(text, place, fields, ROW, on)
 
-    windows = load_windows(rules_dir / "windows.yaml", where)
+    windows = load_windows(rules_dir / "windows.yaml", where, combine=combine_where)
     order = (*ROW, *windows.names, "score")
     rules = load_rules(rules_dir, fields=fields, windows=windows.names, order=order)
     digest = hashlib.blake2b(f"{windows.digest} {rules.digest}".encode(), digest_size=8).hexdigest()

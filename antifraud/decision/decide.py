@@ -24,6 +24,7 @@ from antifraud.features import Fold
 from antifraud.numbering import Numbering
 from antifraud.rulekit import Hit, Params
 from antifraud.scoring import Model
+from antifraud.scoring.columns import Indices, columns_of
 
 MAX_REASONS: Final = 8
 _NOTHING: Final[tuple[Reason, ...]] = ()
@@ -85,22 +86,13 @@ class Decider:
         self._install(bundle, self._model)
 
     def _install(self, bundle: Bundle, model: Model | None) -> None:
-        names = (*bundle.windows.names, *MODEL_FACTS)
+        columns: Indices | None = None
         if model is not None:
-            if tuple(model.features) != names:
-                wrong = sorted(set(model.features) ^ set(names)) or ["their order"]
-                raise ModelError(
-                    f"the model {model.id} was trained on other features ({', '.join(wrong[:5])})",
-                    hint="train it again with these windows: antifraud model train",
-                )
-            if model.windows_digest != bundle.windows.digest:
-                raise ModelError(
-                    f"the model {model.id} was trained on windows {model.windows_digest}, these are "
-                    f"{bundle.windows.digest}",
-                    hint="train it again with these windows: antifraud model train",
-                )
+            columns = columns_of(model, bundle.windows.digests, MODEL_FACTS)
+            if np.array_equal(columns, np.arange(len(bundle.windows.names) + len(MODEL_FACTS))):
+                columns = None
         regions = {code: self._region(region, bundle, model) for code, region in self.policy.regions.items()}
-        self._regions, self._bundle, self._model = regions, bundle, model
+        self._regions, self._bundle, self._model, self._columns = regions, bundle, model, columns
 
     @staticmethod
     def _region(region: RegionPolicy, bundle: Bundle, model: Model | None) -> _Region:
@@ -144,7 +136,10 @@ class Decider:
             return []
         scores: list[float] | None = None
         if self._model is not None:
-            scores = self._model.predict(self._matrix(values, setups)).tolist()
+            matrix = self._matrix(values, setups)
+            if self._columns is not None:
+                matrix = matrix.take(self._columns, axis=1)
+            scores = self._model.predict(matrix).tolist()
         windows = values.tolist()
         decisions = []
         for position, item in enumerate(setups):

@@ -18,7 +18,7 @@ from antifraud.numbering import NumberFacts, Numbering
 EVENT_ROW: Final = (
     "kind", "call_id", "source", "switch", "trunk", "caller_raw", "callee_raw", "caller", "callee", "asserted",
     "diversion", "privacy", "identity", "src_ip", "transport", "user_agent", "fingerprint", "imsi", "imei", "cell",
-    "label", "reporter", "ts", "ring_s", "talk_s", "cause", "weight", "roaming",
+    "label", "reporter", "ts", "ring_s", "talk_s", "pdd_s", "cause", "weight", "roaming",
 )  # fmt: skip
 FACT_ROW: Final = (
     "caller_kind", "caller_country", "caller_type", "caller_operator", "caller_region", "callee_kind",
@@ -106,7 +106,7 @@ class FactBook:
             event.asserted or None, event.diversion or None, event.privacy or None, event.identity or None,
             event.src_ip or None, event.transport or None, event.user_agent or None, event.fingerprint or None,
             event.imsi or None, event.imei or None, event.cell or None, event.label or None, event.reporter or None,
-            event.ts, event.ring_s, event.talk_s, event.cause, event.weight, event.roaming,
+            event.ts, event.ring_s, event.talk_s, event.pdd_s, event.cause, event.weight, event.roaming,
             caller.kind, caller.country or None, caller.type, caller.operator or None, caller.region or None,
             callee.kind, callee.country or None, callee.type, callee.operator or None, callee.region or None,
             trunk_class or None, region, policy.country,

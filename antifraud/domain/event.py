@@ -29,7 +29,8 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One thing that happened to one call. Empty text and None mean: not known.
 
     ``kind`` setup (INVITE, IAM), answer, release, report. ``reply`` is the Redis key on which somebody waits for
-    the verdict, and ``deadline_ms`` how long it is worth anything; empty means that nobody waits.
+    the verdict, and ``deadline_ms`` how long it is worth anything; empty means that nobody waits. ``pdd_s`` is the
+    post-dial delay: from the setup to the first sign that the far end is being alerted (180/183, ACM).
     """
 
     kind: EventKind
@@ -56,6 +57,7 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     roaming: bool | None = None
     ring_s: float | None = None
     talk_s: float | None = None
+    pdd_s: float | None = None
     cause: int | None = None
     label: str = ""
     reporter: str = ""
@@ -97,7 +99,7 @@ TEXT_FIELDS: Final = (
     "reporter",
     "reply",
 )
-NUMERIC_FIELDS: Final = ("ts", "ring_s", "talk_s", "cause", "weight", "deadline_ms")
+NUMERIC_FIELDS: Final = ("ts", "ring_s", "talk_s", "pdd_s", "cause", "weight", "deadline_ms")
 
 #: The longest value, in characters, that a text field may carry. Longer is refused where it identifies the call
 #: and cut where it only describes it (see CUT_FIELDS).
@@ -157,7 +159,7 @@ def check_event(event: CallEvent, arrival: float | None = None) -> CallEvent:
             raise EventError("ts-future", f"time {event.ts:.3f} is {event.ts - arrival:.0f} s after it arrived")
         if event.ts < arrival - MAX_BEHIND_S:
             raise EventError("ts-past", f"time {event.ts:.3f} is {arrival - event.ts:.0f} s before it arrived")
-    for name, value in (("ring_s", event.ring_s), ("talk_s", event.talk_s)):
+    for name, value in (("ring_s", event.ring_s), ("talk_s", event.talk_s), ("pdd_s", event.pdd_s)):
         if value is not None and not (math.isfinite(value) and 0.0 <= value <= MAX_DURATION_S):
             raise EventError("duration-absurd", f"{name} {value!r} is not between 0 and 30 days")
     if event.cause is not None and not 0 <= event.cause <= 127:

@@ -27,10 +27,21 @@ import msgspec
 from redis import exceptions as redis_errors
 
 from antifraud.decision import Bundle, Decider, Prepared, RegionPolicy
-from antifraud.domain import AntifraudError, CallEvent, Decision, EventError, Quarantined, QueueError, check_event
+from antifraud.domain import (
+    AntifraudError,
+    CallEvent,
+    Decision,
+    EventError,
+    EventKind,
+    Quarantined,
+    QueueError,
+    Verdict,
+    check_event,
+)
 from antifraud.domain.event import MAX_DEADLINE_MS
+from antifraud.engine.figures import LATENCY_STEPS_MS, Figures
 from antifraud.engine.snapshots import SnapshotStore
-from antifraud.features import Fold
+from antifraud.features import Fold, Limits
 from antifraud.queues import (
     REDIS_ERRORS,
     Keys,
@@ -39,6 +50,7 @@ from antifraud.queues import (
     connect,
     decode_event,
     encode_decision,
+    encode_event,
     encode_quarantined,
     encode_reply,
     shown_url,
@@ -48,9 +60,9 @@ from antifraud.queues.protocol import CONTROL_MAXLEN, QUARANTINE_MAXLEN
 
 _LOG = logging.getLogger("antifraud.engine")
 _BLOCK_MS: Final = 200
-_LATENCY_STEPS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 150, 500, 1000)
 _SERVER_MINIMUM: Final = (6, 2)
 _AHEAD_S: Final = 5.0
+_STOPPING: Final = (Verdict.DIVERT.word, Verdict.BLOCK.word)
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -58,7 +70,9 @@ Entry = tuple[bytes, Mapping[bytes, bytes]]
 class EngineOptions(msgspec.Struct, frozen=True):
     """How one engine runs. Times in seconds unless the name says otherwise.
 
-    ``deadline_ms`` holds for a setup that names a reply key and no deadline of its own.
+    ``deadline_ms`` holds for a setup that names a reply key and no deadline of its own. ``limits`` are those of the
+    decider's fold; a fold that is restored gets the same. ``feedback``: a call that full enforcement would have
+    stopped is reported in the log (see ``report_stopped``).
     """
 
     shard: str
@@ -70,13 +84,25 @@ class EngineOptions(msgspec.Struct, frozen=True):
     lease_s: float = 3.0
     deadline_ms: int = 150
     timeout_s: float = 2.0
+    limits: Limits | None = None
+    feedback: bool = True
 
 
 class Engine:
-    """One shard's engine. ``run`` ends when ``stop`` is set, with everything committed and a last snapshot."""
+    """One shard's engine. ``run`` ends when ``stop`` is set, with everything committed and a last snapshot.
 
-    def __init__(self, options: EngineOptions, decider: Decider, load_bundle: Callable[[], Bundle]) -> None:
+    ``publish`` is given a copy of the engine's numbers about once a second; it must return at once.
+    """
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        decider: Decider,
+        load_bundle: Callable[[], Bundle],
+        publish: Callable[[Figures], None] | None = None,
+    ) -> None:
         self._options = options
+        self._publish = publish
         self._decider = decider
         self._load_bundle = load_bundle
         self._keys = Keys(options.shard)
@@ -86,7 +112,10 @@ class Engine:
         self._position = "0-0"
         self._control = "0-0"
         self._skew = 0.0
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()  # since they were last written to Redis
+        self._written: Counter[str] = Counter()  # since the start, written to Redis
+        self._latency_ms = 0.0
+        self._stats_failed = False
         self._reload: asyncio.Task[Bundle] | None = None
         self._lease_ms = int(options.lease_s * 1000)
         self._renewed = 0.0
@@ -268,7 +297,9 @@ class Engine:
         committed = await self._log.hget(self._keys.position, "id")
         position = committed.decode() if isinstance(committed, bytes) else "0-0"
         windows = self._decider.bundle.windows
-        restored = await asyncio.to_thread(self._snapshots.load, windows, self._options.retention_s)
+        restored = await asyncio.to_thread(
+            self._snapshots.load, windows, self._options.retention_s, self._options.limits
+        )
         start = "0-0"
         if restored is not None and not await self._is_of_this_log(restored[1]):
             _LOG.error("the snapshot at %s is of another log and is left alone", restored[1])
@@ -277,7 +308,7 @@ class Engine:
             self._decider.fold, start = restored
             _LOG.info("snapshot at %s loaded", start)
         else:
-            self._decider.fold = Fold(windows)
+            self._decider.fold = Fold(windows, limits=self._options.limits)
         self._position = start
         if start != "0-0":
             await self._watch_log()
@@ -344,6 +375,7 @@ class Engine:
             except REDIS_ERRORS as error:
                 _LOG.warning("the log cannot be read, trying again in %.2f s: %s", pause, error)
                 self._counts["redis_errors"] += 1
+                self._show()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
                 continue
@@ -413,6 +445,7 @@ class Engine:
         entries: int,
         stop: asyncio.Event,
     ) -> None:
+        reports = self._reports(setups, decisions)
         counts = self._counts
         pause = 0.02
         first = True
@@ -438,6 +471,8 @@ class Engine:
                         pipe.pexpire(reply, 1000)
                 for final in written:
                     pipe.xadd(self._keys.decisions, encode_decision(final))  # type: ignore[arg-type]
+                for report in reports:
+                    pipe.xadd(self._keys.calls, report)  # type: ignore[arg-type]
                 for item, _reply, _call_id in bad:
                     entry = encode_quarantined(item, now_ms / 1000)
                     pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
@@ -449,6 +484,7 @@ class Engine:
                     results = await pipe.execute(raise_on_error=False)
                 except REDIS_ERRORS as error:
                     counts["redis_errors"] += 1
+                    self._show()
                     _LOG.warning("decisions could not be written, trying again: %s", error)
                 else:
                     failed = [result for result in results if isinstance(result, Exception)]
@@ -464,6 +500,7 @@ class Engine:
             await self._trim(quiet=True)
         self._position = position
         counts["events"] += entries
+        counts["feedback"] += len(reports)
         done_ms = (time.time() + self._skew) * 1000
         for event, arrived, final in zip(setups, arrivals, written, strict=True):
             counts["decisions." + final.verdict] += 1
@@ -473,10 +510,18 @@ class Engine:
                 counts["duplicates"] += 1
             if event.reply:
                 took = done_ms - arrived
-                step = next((str(limit) for limit in _LATENCY_STEPS_MS if took <= limit), "more")
+                step = next((str(limit) for limit in LATENCY_STEPS_MS if took <= limit), "more")
                 counts["latency_ms." + step] += 1
+                self._latency_ms += max(0.0, took)
         for item, _reply, _call_id in bad:
             counts["quarantine." + item.code] += 1
+
+    def _reports(self, setups: Sequence[CallEvent], decisions: Sequence[Decision]) -> list[dict[str, str]]:
+        """What goes back into the log: a report about every call that full enforcement would have stopped."""
+        if not self._options.feedback:
+            return []
+        stopped = map(report_stopped, setups, decisions)
+        return [encode_event(report) for report in stopped if report is not None]
 
     def _reply(self, decision: Decision) -> Reply:
         region: RegionPolicy = self._decider.policy.region(decision.region)
@@ -536,17 +581,48 @@ class Engine:
     # -- housekeeping --------------------------------------------------------------------------------------------
 
     async def _flush_counts(self) -> None:
+        """Add the counts to those in Redis, put the fold's figures there anew, and leave a copy for the metrics."""
+        stats = self._show()
         counts, self._counts = self._counts, Counter()
-        counts["judging_failures"] += self._decider.failures
-        self._decider.failures = 0
         try:
-            async with self._log.pipeline(transaction=False) as pipe:
+            async with self._log.pipeline(transaction=True) as pipe:
                 for name, number in counts.items():
                     if number:
                         pipe.hincrby(self._keys.counters, name, number)
+                if stats:
+                    pipe.delete(self._keys.features)  # a table that is gone must not look as if it were there
+                    pipe.hset(self._keys.features, mapping={name: str(number) for name, number in stats.items()})
                 await pipe.execute()
         except REDIS_ERRORS:
             self._counts.update(counts)
+        else:
+            self._written.update(counts)
+
+    def _show(self) -> Mapping[str, int | float]:
+        """Publish a copy of all numbers; those of the fold, empty when it cannot say them."""
+        self._counts["judging_failures"] += self._decider.failures
+        self._decider.failures = 0
+        stats: Mapping[str, int | float] = {}
+        try:
+            stats = dict(self._decider.fold.stats())
+        except Exception:  # noqa: BLE001 - figures are for looking at; without them calls are decided all the same
+            if not self._stats_failed:
+                _LOG.exception("the windows cannot say their figures")
+            self._stats_failed = True
+        if self._publish is not None:
+            model = self._decider.model
+            self._publish(
+                Figures(
+                    counts=self._written + self._counts,
+                    latency_s=self._latency_ms / 1000,
+                    fold=stats,
+                    serving=not self._lost,
+                    killed=self._decider.killed,
+                    bundle=self._decider.bundle.digest,
+                    model=model.id if model is not None else "",
+                )
+            )
+        return stats
 
     async def _snapshot(self) -> None:
         """Have a child process write the state as it is now; calls go on meanwhile."""
@@ -589,6 +665,40 @@ class Engine:
         except REDIS_ERRORS as error:
             if not quiet:
                 _LOG.warning("the streams could not be trimmed: %s", error)
+
+
+def report_stopped(setup: CallEvent, decision: Decision) -> CallEvent | None:
+    """The report that a call would have been stopped, in the setup's own words; None for one that would not.
+
+    It follows from the setup and the decision alone: written once more, it is the same report and is not counted
+    again. Nobody waits for it, and nothing is decided about it.
+    """
+    if decision.full_verdict not in _STOPPING or decision.duplicate or decision.protected:
+        return None
+    if not (setup.caller_raw or setup.caller):
+        return None
+    return CallEvent(
+        kind=EventKind.REPORT,
+        call_id=setup.call_id,
+        ts=setup.ts,
+        source="engine",
+        reporter="engine",
+        label="stopped",
+        switch=setup.switch,
+        trunk=setup.trunk,
+        caller_raw=setup.caller_raw,
+        callee_raw=setup.callee_raw,
+        # Numbers are normalised from the raw forms again; a setup that came without them has only these.
+        caller="" if setup.caller_raw else setup.caller,
+        callee="" if setup.callee_raw else setup.callee,
+        asserted=setup.asserted,
+        src_ip=setup.src_ip,
+        user_agent=setup.user_agent,
+        fingerprint=setup.fingerprint,
+        imsi=setup.imsi,
+        imei=setup.imei,
+        cell=setup.cell,
+    )
 
 
 def _order(entry_id: str) -> tuple[int, int]:

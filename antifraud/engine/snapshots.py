@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from antifraud.features import Fold, SnapshotError, WindowSet
+from antifraud.features import Fold, Limits, SnapshotError, WindowSet
 
 _LOG = logging.getLogger("antifraud.engine")
 _KEPT: Final = 2
@@ -87,11 +87,14 @@ class SnapshotStore:
             os.waitpid(self._child, 0)
             self._child = 0
 
-    def load(self, windows: WindowSet, retention_s: float) -> tuple[Fold, str] | None:
-        """The newest sound state and its position; None when there is none (the log is then folded from its start)."""
+    def load(self, windows: WindowSet, retention_s: float, limits: Limits | None = None) -> tuple[Fold, str] | None:
+        """The newest sound state and its position; None when there is none (the log is then folded from its start).
+
+        ``limits`` hold from now on; None keeps those that the snapshot was made with.
+        """
         for path in reversed(self._files()):
             try:
-                return Fold.load(path, windows)
+                return Fold.load(path, windows, limits=limits)
             except SnapshotError as error:
                 _LOG.warning(
                     "snapshot %s is refused (%s); the log of up to %.0f h is folded again",

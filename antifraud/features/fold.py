@@ -21,64 +21,45 @@ import numpy.typing as npt
 from antifraud.domain import CallEvent, ConfigError, EventKind
 from antifraud.features import kernels, snapshot
 from antifraud.features.errors import SnapshotError
-from antifraud.features.plan import (
-    EVENT_CODES,
-    S_CAPACITY,
-    S_INDEX,
-    S_MASK,
-    S_PAIRS,
-    S_PER_KEY,
-    T_CAPACITY,
-    T_INDEX,
-    T_INT_WIDTH,
-    T_INTS,
-    T_LONG_WIDTH,
-    T_LONGS,
-    T_MASK,
-    Plan,
-    make_plan,
-)
-from antifraud.features.windows import Predicate, WindowSet, WindowSpec
+from antifraud.features.plan import BUCKET_COUNTS, EVENT_CODES, T_EXTS, UNIT_BYTES, UNIT_WORDS, make_plan
+from antifraud.features.windows import Predicate, WindowSet, WindowSpec, digest_of
 
 _SEPARATOR: Final = "\0"
-_PAIR_BYTES: Final = 4 * kernels.PAIR_WIDTH + 8
-_SEEN_BYTES: Final = 8 * kernels.SEEN_WIDTH
 _SECRET_BYTES: Final = 32
-_MOST_ROWS: Final = 1 << 30
+_MOST_UNITS: Final = (1 << 31) - 1
+_MOST_REMEMBERED: Final = 1 << 30
+#: Bytes that one unit takes with its share of the chains' heads, and one remembered event with its of the index.
+_PER_UNIT: Final = UNIT_BYTES + 4
+_PER_SEEN: Final = 8 * kernels.SEEN_WIDTH + 32
 _CODES: Final = {kind.value: code for kind, code in EVENT_CODES.items()}
 _SETUP_CODE: Final = EVENT_CODES[EventKind.SETUP]
+_GIB: Final = 1 << 30
+
+Mask = Callable[[Sequence[object]], int]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much the fold may hold; reaching a limit costs the oldest memories, never the process.
 
-    ``keys`` per table (callers, callees, prefixes …), ``pairs`` per stream of a distinct count, ``pairs_per_key``
-    of one key in one stream, ``remembered`` events for recognising duplicates. Powers of two fill their indexes best.
+    ``units`` of 32 bytes for everything that is kept of callers, callees, pairs and all other keys; ``pairs_per_key``
+    of one key in one stream; ``remembered`` events for recognising duplicates.
     """
 
-    keys: int = 1 << 20
-    pairs: int = 1 << 21
+    units: int = (_GIB - _PER_SEEN * (1 << 20)) // _PER_UNIT
     pairs_per_key: int = 1 << 16
     remembered: int = 1 << 20
 
     @classmethod
-    def of_memory(cls, windows: WindowSet, bytes_: int) -> Limits:
-        """Limits under which the fold of ``windows`` stays below ``bytes_`` when everything is full."""
-        plan = make_plan(windows)
-        # An index has between two and four places of 8 bytes for each entry; the worst case is meant here.
-        per_event = _SEEN_BYTES + 32
-        remembered = max(1024, bytes_ // 10 // per_event)
-        pairs_per_row = 4
-        per_key = sum(4 * int(row[T_INT_WIDTH]) + 8 * int(row[T_LONG_WIDTH]) + 32 for row in plan.tables)
-        per_key += pairs_per_row * len(plan.streams) * (_PAIR_BYTES + 32)
-        keys = min(_MOST_ROWS // pairs_per_row, max(0, bytes_ - per_event * remembered) // max(per_key, 1))
-        if keys < 1000:
+    def of_memory(cls, bytes_: int) -> Limits:
+        """Limits under which a fold stays below ``bytes_`` when everything is full. ConfigError for less than 1 MiB."""
+        if bytes_ < 1 << 20:
             raise ConfigError(
-                f"a memory limit of {bytes_} bytes holds only {keys} keys",
-                hint=f"these windows need {per_key} bytes a key; allow at least {1100 * per_key} bytes",
+                f"a memory limit of {bytes_} bytes for the windows is too small",
+                hint="give at least 1048576 bytes (1MiB)",
             )
-        pairs = keys * pairs_per_row
-        return cls(keys=keys, pairs=pairs, pairs_per_key=max(1, min(65_536, pairs // 8)), remembered=remembered)
+        remembered = min(1 << 20, bytes_ // 10 // _PER_SEEN)
+        units = min(_MOST_UNITS, (bytes_ - _PER_SEEN * remembered) // _PER_UNIT)
+        return cls(units=units, remembered=remembered)
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -101,64 +82,95 @@ class Fold:
     def __init__(self, windows: WindowSet, *, limits: Limits | None = None, secret: bytes | None = None) -> None:
         self.windows = windows
         self.limits = limits if limits is not None else Limits()
-        self._secret_bytes = os.urandom(_SECRET_BYTES) if secret is None else secret
-        if len(self._secret_bytes) != _SECRET_BYTES:
-            raise ConfigError(f"the secret of the windows has {len(self._secret_bytes)} bytes, {_SECRET_BYTES} are due")
-        _check_limits(self.limits)
+        self.secret = os.urandom(_SECRET_BYTES) if secret is None else secret
+        if len(self.secret) != _SECRET_BYTES:
+            raise ConfigError(f"the secret of the windows has {len(self.secret)} bytes, {_SECRET_BYTES} are due")
         self._plan = make_plan(windows)
-        self._lay_out(self._plan, self.limits)
+        self._lay_out()
         # attrgetter of several names gives the tuple of texts of one event in one call.
-        self._texts: Callable[[CallEvent], tuple[str, ...]] = attrgetter("call_id", *self._plan.fields)
-        self._conditions: tuple[tuple[tuple[Predicate, int], ...], ...] = tuple(
-            tuple((windows.predicates[text], 1 << bit) for text, bit in row) for row in self._plan.conditions
-        )
-        self._known: tuple[tuple[tuple[str, int], ...], ...] = tuple(
-            tuple((name, 1 << bit) for name, bit in row) for row in self._plan.known
-        )
+        self._texts: Callable[[CallEvent], tuple[str, ...]] = attrgetter(*self._plan.fields)
+        self._masks = tuple(self._mask(texts) for texts in self._plan.conditions)
+        wanted = set(self._plan.numbers)
+        self._known = tuple(tuple((name, 1 << bit) for name, bit in row if name in wanted) for row in self._plan.known)
         self._conditional = tuple(
-            bool(conditions or known) for conditions, known in zip(self._conditions, self._known, strict=True)
+            mask is not None or bool(known) for mask, known in zip(self._masks, self._known, strict=True)
         )
 
-    def _lay_out(self, plan: Plan, limits: Limits) -> None:
-        tables, streams = plan.tables.copy(), plan.streams.copy()
-        ints = longs = pairs = index = 0
-        for table in tables:
-            table[T_CAPACITY] = limits.keys
-            table[T_INTS], table[T_LONGS], table[T_INDEX] = ints, longs, index
-            table[T_MASK] = _index_size(limits.keys) - 1
-            ints += limits.keys * int(table[T_INT_WIDTH])
-            longs += limits.keys * int(table[T_LONG_WIDTH])
-            index += int(table[T_MASK]) + 1
-        for stream in streams:
-            stream[S_CAPACITY], stream[S_PER_KEY] = limits.pairs, limits.pairs_per_key
-            stream[S_PAIRS], stream[S_INDEX] = pairs, index
-            stream[S_MASK] = _index_size(limits.pairs) - 1
-            pairs += limits.pairs
-            index += int(stream[S_MASK]) + 1
-        self._counters = np.zeros(kernels.G_WIDTH, np.int64)
-        self._counters[kernels.G_SEEN_CAPACITY] = limits.remembered
-        self._counters[kernels.G_SEEN_INDEX] = index
-        self._counters[kernels.G_SEEN_MASK] = _index_size(limits.remembered) - 1
-        index += _index_size(limits.remembered)
-        self._tables, self._streams = tables, streams
-        self._table_counters = np.zeros((len(tables), kernels.M_WIDTH), np.int64)
-        self._stream_counters = np.zeros((len(streams), kernels.P_WIDTH), np.int64)
+    def _mask(self, texts: Sequence[str]) -> Mask | None:
+        """One function for all conditions on one kind of event: bit i of its answer is the i-th of them."""
+        if not texts:
+            return None
+        predicates = [self.windows.predicates.get(text, _never) for text in texts]
+        if self.windows.combine is not None and _never not in predicates:
+            return self.windows.combine(predicates)
+        return _one_by_one(predicates)
+
+    def _lay_out(self) -> None:
+        limits, plan = self.limits, self._plan
+        least = plan.units_of_one_event() + 8
+        _check_limit("units", limits.units, least, _MOST_UNITS)
+        _check_limit("pairs_per_key", limits.pairs_per_key, 1, _MOST_UNITS)
+        _check_limit("remembered", limits.remembered, 1, _MOST_REMEMBERED)
+        heads = 1 << max(3, limits.units.bit_length() - 1)
+        seen_places = 1 << max(3, (2 * limits.remembered - 1).bit_length())
         # Zeros are lent by the system page by page as they are used: a large limit costs nothing until then.
         try:
-            self._index = np.zeros(index, np.int64)
-            self._ints = np.zeros(ints, np.int32)
-            self._longs = np.zeros(longs, np.int64)
-            self._pairs = np.zeros((pairs, kernels.PAIR_WIDTH), np.int32)
-            self._items = np.zeros(pairs, np.int64)
+            # Unit 0 is nobody's: 0 is how a link says that there is none. The heads of the chains lie at the end.
+            self._units = np.zeros((limits.units + 1) * UNIT_WORDS + heads, np.int32)
             self._seen = np.zeros((limits.remembered, kernels.SEEN_WIDTH), np.int64)
+            self._seen_index = np.zeros(seen_places, np.int64)
         except MemoryError as error:
             raise ConfigError(
-                f"the windows' limits ({limits.keys} keys, {limits.pairs} pairs) are more than this machine can hold",
-                hint="give Limits.of_memory the bytes that may be used",
+                f"the windows' limit of {limits.units * _PER_UNIT} bytes is more than this machine can hold",
+                hint="lower features.memory_limit",
             ) from error
-        widest = max(len(plan.fields), len(tables), len(plan.keys), len(plan.operations), len(plan.rings), 1)
-        self._scratch = np.zeros((7, widest), np.int64)
-        self._secret = np.frombuffer(self._secret_bytes, dtype="<u8").astype(np.uint64)
+        self._longs = self._units.view(np.int64)
+        self._heads = self._units[(limits.units + 1) * UNIT_WORDS :]
+        self._secret = np.frombuffer(self.secret, dtype="<u8").astype(np.uint64)
+        self._m = self._machine(heads, seen_places)
+        of_tables, of_streams = int(self._m[kernels.B_OF_TABLES]), int(self._m[kernels.B_OF_STREAMS])
+        self._counters = self._m[: kernels.C_SEEN + 1]
+        self._of_tables = self._m[of_tables : of_tables + len(plan.tables) * kernels.M_WIDTH].reshape(
+            -1, kernels.M_WIDTH
+        )
+        self._of_streams = self._m[of_streams : of_streams + len(plan.streams) * kernels.Q_WIDTH].reshape(
+            -1, kernels.Q_WIDTH
+        )
+
+    def _machine(self, heads: int, seen_places: int) -> npt.NDArray[np.int64]:
+        """Counters, plan and the space for one event in one array, with where each of them begins."""
+        limits, plan = self.limits, self._plan
+        exts = max((int(table[T_EXTS]) for table in plan.tables), default=0)
+        sizes = {
+            kernels.B_OF_TABLES: len(plan.tables) * kernels.M_WIDTH,
+            kernels.B_OF_STREAMS: len(plan.streams) * kernels.Q_WIDTH,
+            kernels.B_KEY_OF: len(plan.keys),
+            kernels.B_ROW_OF: len(plan.views),
+            kernels.B_HOME_OF: len(plan.views),
+            kernels.B_EXT_OF: len(plan.views) * exts,
+            kernels.B_IN_USE: len(plan.tables),
+            kernels.B_TOUCHED: len(plan.tables),
+            kernels.B_PASSES: len(plan.operations),
+            kernels.B_PAIR_OF: len(plan.operations),
+            kernels.B_NUMBER: len(plan.panes),
+            kernels.B_SUMS: len(plan.reads) * BUCKET_COUNTS,
+        }
+        whole = kernels.M_BEGIN + sum(part.size for part in plan.parts) + sum(sizes.values())
+        m = np.zeros(whole, np.int64)
+        m[kernels.C_USED], m[kernels.C_LEFT] = 1, limits.units
+        m[kernels.C_SEEN_CAPACITY], m[kernels.C_SEEN_MASK] = limits.remembered, seen_places - 1
+        m[kernels.C_HEADS_MASK], m[kernels.C_PER_KEY], m[kernels.C_EXTS] = heads - 1, limits.pairs_per_key, exts
+        m[kernels.C_SECRET_2 : kernels.C_SECRET_3 + 1] = self._secret[2:].view(np.int64)
+        m[kernels.B_HEADS] = (limits.units + 1) * UNIT_WORDS
+        begin = kernels.M_BEGIN
+        for number, part in enumerate(plan.parts):
+            m[kernels.B_KEYS + number], m[kernels.N_KEYS + number] = begin, len(part)
+            m[begin : begin + part.size] = part.reshape(-1)
+            begin += part.size
+        for place, size in sizes.items():
+            m[place] = begin
+            begin += size
+        return m
 
     def fold(self, events: Sequence[CallEvent], rows: Sequence[Sequence[object] | None]) -> Folded:
         """Fold ``events`` in their order; one row of values for every set-up among them, in the same order.
@@ -169,43 +181,29 @@ class Fold:
         if len(rows) != len(events):
             raise ValueError(f"{len(events)} events with {len(rows)} rows")
         codes = [_CODES[event.kind._value_] for event in events]
-        kinds = np.array(codes, np.int8)
         setups = codes.count(_SETUP_CODE)
         values = np.empty((setups, len(self.windows.specs)), np.float64)
         duplicate = np.zeros(setups, np.bool_)
         if not codes:
             return Folded(values, duplicate)
-        buffer, ends, ends_known = _texts_to_bytes(list(chain.from_iterable(map(self._texts, events))))
-        times = [event.ts for event in events]
-        if not math.isfinite(sum(times)):
+        times = np.array([event.ts for event in events], np.float64)
+        if not math.isfinite(times.sum()):
             raise ValueError("an event without a finite time; check_event refuses such events")
-        conditions, numbers = self._satisfied(events, rows, codes)
+        buffer, ends, ends_known = _texts_to_bytes(list(chain.from_iterable(map(self._texts, events))))
+        texts = len(self._plan.fields)
+        fields = np.empty((len(codes), texts), np.int64)
+        kernels.hash_texts(buffer, ends, ends_known, texts, self._secret, fields)
         kernels.fold_batch(
-            self._plan.keys,
-            self._tables,
-            self._streams,
-            self._plan.rings,
-            self._plan.operations,
-            self._plan.spans,
-            self._plan.features,
-            self._secret,
-            self._table_counters,
-            self._stream_counters,
-            self._counters,
-            self._index,
-            self._ints,
+            self._m,
+            self._units,
             self._longs,
-            self._pairs,
-            self._items,
             self._seen,
-            self._scratch,
-            buffer,
-            ends,
-            ends_known,
-            kinds,
-            np.array(times, np.float64),
-            conditions,
-            numbers,
+            self._seen_index,
+            fields,
+            np.array(codes, np.int8),
+            times,
+            self._satisfied(events, rows, codes),
+            self._amounts(events),
             values,
             duplicate,
         )
@@ -213,92 +211,78 @@ class Fold:
 
     def _satisfied(
         self, events: Sequence[CallEvent], rows: Sequence[Sequence[object] | None], codes: list[int]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """For every event the bits of the conditions that hold, and the numbers that windows add up."""
-        masks = [0] * len(codes)
+    ) -> npt.NDArray[np.int64]:
+        """For every event the bits of the conditions that hold, and of the numbers that are known."""
+        satisfied = [0] * len(codes)
         for place, code in enumerate(codes):
             if not self._conditional[code]:
                 continue
-            mask = 0
-            row = rows[place]
-            if row is not None:
-                for holds, bit in self._conditions[code]:
-                    if holds(row):
-                        mask |= bit
+            bits = 0
+            mask, row = self._masks[code], rows[place]
+            if mask is not None and row is not None:
+                bits = mask(row)
             for name, bit in self._known[code]:
                 if getattr(events[place], name) is not None:
-                    mask |= bit
-            masks[place] = mask
+                    bits |= bit
+            satisfied[place] = bits
+        return np.array(satisfied, np.int64)
+
+    def _amounts(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
+        """The numbers that windows add up: float64[events, numbers], NaN where one is not known."""
         names = self._plan.numbers
-        numbers = np.empty((len(codes), len(names)), np.float64)
+        numbers = np.empty((len(events), len(names)), np.float64)
         for column, name in enumerate(names):
             numbers[:, column] = [getattr(event, name) for event in events]  # None becomes NaN
-        return np.array(masks, np.int64), numbers
+        return numbers
 
     def stats(self) -> dict[str, int | float]:
         """Counters since the beginning (they survive snapshots) and the fill of every table and stream.
 
-        ``<table>.keys`` are held now, ``.evicted`` left for lack of room; ``<stream>.pairs`` likewise, ``.cut``
-        left because their key had too many; ``late`` counts additions that came after their bucket had gone.
+        ``<table>.keys`` are held now in ``<table>.bytes``, ``<table>.evicted`` left for lack of room;
+        ``<stream>.pairs`` are held, ``<stream>.cut`` left because their key had too many or stood alone; ``late``
+        counts additions that came after their bucket had gone. ``memory_bytes`` is what is in use of
+        ``memory_limit_bytes``.
         """
+        counters = self._counters
+        remembered = min(int(counters[kernels.C_SEEN]), self.limits.remembered)
+        held = int(self._of_tables[:, kernels.M_UNITS].sum())
+        fixed = self._heads.nbytes + self._seen_index.nbytes
         found: dict[str, int | float] = {
-            "events": int(self._counters[kernels.G_EVENTS]),
-            "setups": int(self._counters[kernels.G_SETUPS]),
-            "duplicates": int(self._counters[kernels.G_DUPLICATES]),
-            "late": int(self._counters[kernels.G_LATE]),
-            "remembered": min(int(self._counters[kernels.G_SEEN]), self.limits.remembered),
+            "events": int(counters[kernels.C_EVENTS]),
+            "setups": int(counters[kernels.C_SETUPS]),
+            "duplicates": int(counters[kernels.C_DUPLICATES]),
+            "late": int(counters[kernels.C_LATE]),
+            "remembered": remembered,
             "remembered_limit": self.limits.remembered,
+            "evicted": int(self._of_tables[:, kernels.M_EVICTED].sum()),
+            "memory_bytes": fixed + 8 * kernels.SEEN_WIDTH * remembered + UNIT_BYTES * held,
+            "memory_limit_bytes": fixed + self._seen.nbytes + UNIT_BYTES * self.limits.units,
         }
-        used = self._index.nbytes + _SEEN_BYTES * int(found["remembered"])
-        for name, table, counters in zip(self._plan.table_names, self._tables, self._table_counters, strict=True):
-            found[f"{name}.keys"] = int(counters[kernels.M_LIVE])
-            found[f"{name}.keys_limit"] = self.limits.keys
-            found[f"{name}.evicted"] = int(counters[kernels.M_EVICTED])
-            found[f"{name}.bytes_per_key"] = 4 * int(table[T_INT_WIDTH]) + 8 * int(table[T_LONG_WIDTH])
-            used += int(counters[kernels.M_USED]) * int(found[f"{name}.bytes_per_key"])
-        for name, counters in zip(self._plan.stream_names, self._stream_counters, strict=True):
-            found[f"{name}.pairs"] = int(counters[kernels.P_LIVE])
-            found[f"{name}.pairs_limit"] = self.limits.pairs
-            found[f"{name}.cut"] = int(counters[kernels.P_CUT])
-            used += int(counters[kernels.P_USED]) * _PAIR_BYTES
-        found["memory_bytes"] = used
-        found["memory_limit_bytes"] = sum(
-            array.nbytes for array in (self._index, self._ints, self._longs, self._pairs, self._items, self._seen)
-        )
+        for name, row in zip(self._plan.table_names, self._of_tables.tolist(), strict=True):
+            found[f"{name}.keys"] = row[kernels.M_KEYS]
+            found[f"{name}.bytes"] = UNIT_BYTES * row[kernels.M_UNITS]
+            found[f"{name}.evicted"] = row[kernels.M_EVICTED]
+        for name, row in zip(self._plan.stream_names, self._of_streams.tolist(), strict=True):
+            found[f"{name}.pairs"] = row[kernels.Q_PAIRS]
+            found[f"{name}.cut"] = row[kernels.Q_CUT]
         return found
 
-    def longest_probe(self) -> int:
+    def longest_search(self) -> int:
         """The longest search that any key, pair or remembered event needs now; for tests and diagnosis, slow."""
-        spans = [(int(table[T_INDEX]), int(table[T_MASK])) for table in self._tables]
-        spans += [(int(stream[S_INDEX]), int(stream[S_MASK])) for stream in self._streams]
-        spans.append((int(self._counters[kernels.G_SEEN_INDEX]), int(self._counters[kernels.G_SEEN_MASK])))
-        return max(int(kernels.longest_probe(self._index, base, mask)) for base, mask in spans)
+        probe = kernels.longest_probe(self._seen_index, 0, int(self._m[kernels.C_SEEN_MASK]))
+        return max(int(probe), int(kernels.longest_chain(self._m, self._units)))
 
-    def reindex(self) -> None:
-        """Build the index anew from the rows; no value changes."""
-        self._index[:] = 0
-        kernels.rebuild_index(
-            self._tables,
-            self._streams,
-            self._secret,
-            self._table_counters,
-            self._counters,
-            self._index,
-            self._ints,
-            self._longs,
-            self._pairs,
-            self._items,
-            self._seen,
-        )
+    # --- snapshots ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path, position: str) -> None:
         """Write a snapshot that stands at ``position`` of the log; the file is whole or not there at all."""
         arrays = self._used_arrays()
         header = snapshot.Header(
             windows=self.windows.digest,
+            specs=[msgspec.structs.replace(spec, doc={}) for spec in self.windows.specs],
             position=position,
             limits=msgspec.structs.asdict(self.limits),
-            secret=self._secret_bytes.hex(),
+            secret=self.secret.hex(),
             arrays=[(name, array.dtype.str, array.size) for name, array in arrays],
         )
         snapshot.write(Path(path), header, [array for _, array in arrays])
@@ -307,10 +291,33 @@ class Fold:
     def load(cls, path: str | Path, windows: WindowSet, *, limits: Limits | None = None) -> tuple[Fold, str]:
         """The fold of a snapshot and the position of the log at which it stands.
 
-        Without ``limits`` those of the snapshot hold. Raises SnapshotError where the file is missing, damaged, of
-        another version, made with other windows, or holds more than ``limits`` allow.
+        Without ``limits`` those of the snapshot hold; with others everything is moved into memory of that size, and
+        what does not fit is forgotten as it would be while folding. Raises SnapshotError where the file is missing,
+        damaged, of another version, or made with other windows (``load_stayed`` reads those).
+        """
+        old, position = cls._load(Path(path), windows)
+        if limits is None or limits == old.limits:
+            return old, position
+        return cls.merged(windows, [old], limits=limits), position
+
+    @classmethod
+    def load_stayed(cls, path: str | Path, windows: WindowSet) -> tuple[Fold, str, tuple[str, ...]]:
+        """The fold of a snapshot that was made with other windows, its position, and which of ``windows`` it lacks.
+
+        The fold still has its old windows: ``merged`` takes over those that stayed. Fold the log up to the position
+        into ``Fold(windows.subset(lacking), secret=fold.secret)`` and merge the two.
         """
         with snapshot.Reader(Path(path)) as reader:
+            specs = tuple(reader.header.specs)
+        old_set = WindowSet(tuple(spec.name for spec in specs), specs, digest_of(specs))
+        old, position = cls._load(Path(path), old_set)
+        had = set(old_set.digests.values())
+        lacking = tuple(name for name, digest in windows.digests.items() if digest not in had)
+        return old, position, lacking
+
+    @classmethod
+    def _load(cls, path: Path, windows: WindowSet) -> tuple[Fold, str]:
+        with snapshot.Reader(path) as reader:
             header = reader.header
             if header.windows != windows.digest:
                 raise SnapshotError(
@@ -319,82 +326,107 @@ class Fold:
                     hint=f"it carries {header.windows[:8]}, the windows in use are {windows.digest[:8]}",
                 )
             try:
-                secret = bytes.fromhex(header.secret)
                 saved = msgspec.convert(header.limits, Limits)
-                fold = cls(windows, limits=limits if limits is not None else saved, secret=secret)
+                fold = cls(windows, limits=saved, secret=bytes.fromhex(header.secret))
             except (ValueError, ConfigError) as error:
                 raise SnapshotError("damaged", f"{path}: the snapshot's header makes no sense: {error}") from error
-            fold._fill(reader, path, saved)
+            fold._fill(reader, path)
             reader.finish()
-        fold.reindex()
+        kernels.index_seen(fold._m, fold._seen, fold._seen_index)
         return fold, header.position
 
     def _used_arrays(self) -> list[tuple[str, npt.NDArray[Any]]]:
-        """Everything worth keeping, by name: counters, and the part of every array that was ever used."""
-        kept = min(int(self._counters[kernels.G_SEEN]), self.limits.remembered)
-        oldest = int(self._counters[kernels.G_SEEN]) - kept
-        seen = self._seen[(np.arange(kept) + oldest) % self.limits.remembered].reshape(-1)
-        found: list[tuple[str, npt.NDArray[Any]]] = [
-            ("counters", self._counters[: kernels.G_SEEN]),
-            ("table counters", self._table_counters.reshape(-1)),
-            ("stream counters", self._stream_counters.reshape(-1)),
-            ("seen", seen),
-        ]
-        for name, table, counters in zip(self._plan.table_names, self._tables, self._table_counters, strict=True):
-            found += self._rows_of(name, table, int(counters[kernels.M_USED]))
-        for name, stream, counters in zip(self._plan.stream_names, self._streams, self._stream_counters, strict=True):
-            found += self._pairs_of(name, stream, int(counters[kernels.P_USED]))
-        return found
-
-    def _rows_of(self, name: str, table: npt.NDArray[np.int64], rows: int) -> list[tuple[str, npt.NDArray[Any]]]:
-        ints, longs = int(table[T_INTS]), int(table[T_LONGS])
+        """Everything worth keeping, by name: counters, heads, and the units that were ever used."""
+        kept = min(int(self._counters[kernels.C_SEEN]), self.limits.remembered)
+        oldest = int(self._counters[kernels.C_SEEN]) - kept
         return [
-            (f"{name} ints", self._ints[ints : ints + rows * int(table[T_INT_WIDTH])]),
-            (f"{name} longs", self._longs[longs : longs + rows * int(table[T_LONG_WIDTH])]),
+            ("counters", self._counters[: kernels.C_SEEN]),
+            ("table counters", self._of_tables.reshape(-1)),
+            ("stream counters", self._of_streams.reshape(-1)),
+            ("seen", self._seen[(np.arange(kept) + oldest) % self.limits.remembered].reshape(-1)),
+            ("heads", self._heads),
+            ("units", self._units[: int(self._counters[kernels.C_USED]) * UNIT_WORDS]),
         ]
 
-    def _pairs_of(self, name: str, stream: npt.NDArray[np.int64], pairs: int) -> list[tuple[str, npt.NDArray[Any]]]:
-        first = int(stream[S_PAIRS])
-        return [
-            (f"{name} pairs", self._pairs[first : first + pairs].reshape(-1)),
-            (f"{name} items", self._items[first : first + pairs]),
-        ]
-
-    def _fill(self, reader: snapshot.Reader, path: str | Path, saved: Limits) -> None:
-        reader.read("counters", self._counters[: kernels.G_SEEN])
-        reader.read("table counters", self._table_counters.reshape(-1))
-        reader.read("stream counters", self._stream_counters.reshape(-1))
+    def _fill(self, reader: snapshot.Reader, path: Path) -> None:
+        reader.read("counters", self._counters[: kernels.C_SEEN])
+        reader.read("table counters", self._of_tables.reshape(-1))
+        reader.read("stream counters", self._of_streams.reshape(-1))
         kept, rest = divmod(reader.size("seen"), kernels.SEEN_WIDTH)
-        if rest or not 0 <= kept <= saved.remembered:
-            raise SnapshotError("damaged", f"{path}: the snapshot remembers more events than its own limit")
-        seen = np.zeros((kept, kernels.SEEN_WIDTH), np.int64)
-        reader.read("seen", seen)
-        kept = min(kept, self.limits.remembered)
-        self._seen[:kept] = seen[len(seen) - kept :]
-        self._counters[kernels.G_SEEN] = kept
-        for name, table, counters in zip(self._plan.table_names, self._tables, self._table_counters, strict=True):
-            rows = int(counters[kernels.M_USED])
-            self._fits(path, f"keys of {name}", rows, self.limits.keys, reader.size(f"{name} ints"), table[T_INT_WIDTH])
-            for part, array in self._rows_of(name, table, rows):
-                reader.read(part, array)
-        for name, stream, counters in zip(self._plan.stream_names, self._streams, self._stream_counters, strict=True):
-            pairs = int(counters[kernels.P_USED])
-            size = reader.size(f"{name} pairs")
-            self._fits(path, f"pairs of {name}", pairs, self.limits.pairs, size, kernels.PAIR_WIDTH)
-            for part, array in self._pairs_of(name, stream, pairs):
-                reader.read(part, array)
+        used = int(self._counters[kernels.C_USED])
+        if rest or not 0 <= kept <= self.limits.remembered or not 1 <= used <= self.limits.units + 1:
+            raise SnapshotError("damaged", f"{path}: the snapshot holds more than its own limits")
+        reader.read("seen", self._seen[:kept].reshape(-1))
+        self._counters[kernels.C_SEEN] = kept
+        reader.read("heads", self._heads)
+        reader.read("units", self._units[: used * UNIT_WORDS])
 
-    @staticmethod
-    def _fits(path: str | Path, what: str, used: int, limit: int, size: int, width: int) -> None:
-        # The header has its own checksum and is known to be sound; the counters are not yet.
-        if used * width != size:
-            raise SnapshotError("damaged", f"{path}: the snapshot's counters do not agree with its header")
-        if used > limit:
-            raise SnapshotError(
-                "limits",
-                f"{path}: the snapshot holds {used} {what}, the limit is {limit}",
-                hint="raise the limit, or start without the snapshot and replay the log",
-            )
+    # --- other windows, other limits ----------------------------------------------------------------------------
+
+    @classmethod
+    def merged(cls, windows: WindowSet, sources: Sequence[Fold], *, limits: Limits | None = None) -> Fold:
+        """A fold of ``windows`` made of what ``sources`` know at one and the same position of the log.
+
+        Sources share one secret. What several of them know is taken from the last one, and so are the counters and
+        the memory of duplicates. A window that none of them has begins empty. Keys that only earlier sources have
+        count as used longer ago than all others.
+        """
+        last = sources[-1]
+        if any(source.secret != last.secret for source in sources):
+            raise ValueError("folds with different secrets cannot be merged")
+        fold = cls(windows, limits=limits if limits is not None else last.limits, secret=last.secret)
+        for place, source in enumerate(sources):
+            taken = {identity for after in sources[place + 1 :] for identity in after._plan.places}
+            fold._adopt(source, taken)
+        fold._take_counters(last)
+        return fold
+
+    def _adopt(self, source: Fold, elsewhere: set[tuple[object, ...]]) -> None:
+        """Take over every row of ``source`` with the primitives that both have and that nobody later has."""
+        mine, theirs = self._plan, source._plan
+        columns: list[list[int]] = []
+        words: list[list[int]] = []
+        streams: list[list[int]] = []
+        for identity, place in mine.places.items():
+            other = theirs.places.get(identity)
+            if other is None:
+                continue
+            if place.kind == "stream":
+                streams.append([place.table, other.where, place.where])
+            elif identity in elsewhere:
+                continue
+            elif place.kind == "pane":
+                columns.append([place.table, other.where, other.column, place.where, place.column])
+            else:
+                words.append([place.table, other.where, other.column, place.where, place.column])
+                if place.kind == "quad":
+                    words.append([place.table, other.where, other.column + 2, place.where, place.column + 2])
+        for number, name in enumerate(theirs.table_names):
+            if name in mine.table_names:
+                table = mine.table_names.index(name)
+                kernels.adopt_rows(
+                    self._m, self._units, self._longs, table, source._m, source._units, source._longs, number,
+                    _rows_of(columns, table, 5), _rows_of(words, table, 5), _rows_of(streams, table, 3),
+                )  # fmt: skip
+
+    def _take_counters(self, source: Fold) -> None:
+        for counter in (kernels.C_EVENTS, kernels.C_SETUPS, kernels.C_DUPLICATES, kernels.C_LATE):
+            self._counters[counter] = source._counters[counter]
+        for number, name in enumerate(self._plan.table_names):
+            if name in source._plan.table_names:
+                other = source._of_tables[source._plan.table_names.index(name)]
+                self._of_tables[number, kernels.M_EVICTED] += other[kernels.M_EVICTED]
+        for number, name in enumerate(self._plan.stream_names):
+            if name in source._plan.stream_names:
+                cut = source._of_streams[source._plan.stream_names.index(name)][kernels.Q_CUT]
+                self._of_streams[number, kernels.Q_CUT] += cut
+        kept = min(int(source._counters[kernels.C_SEEN]), source.limits.remembered)
+        newest = int(source._counters[kernels.C_SEEN])
+        kept = min(kept, self.limits.remembered)
+        places = (np.arange(newest - kept, newest)) % source.limits.remembered
+        self._seen[:kept] = source._seen[places]
+        self._counters[kernels.C_SEEN] = kept
+        kernels.index_seen(self._m, self._seen, self._seen_index)
 
 
 def warm_up() -> None:
@@ -403,11 +435,34 @@ def warm_up() -> None:
         WindowSpec(name="calls", kind="count", by=("caller",), over_s=60, buckets=12),
         WindowSpec(name="talk", kind="sum", by=("caller",), on="release", over_s=60, buckets=12, of="talk_s"),
     )
-    small = Limits(keys=8, pairs=8, pairs_per_key=8, remembered=8)
-    fold = Fold(WindowSet(("calls", "talk"), specs, ""), limits=small, secret=bytes(_SECRET_BYTES))
+    small = Limits(units=4096, pairs_per_key=8, remembered=8)
+    windows = WindowSet(("calls", "talk"), specs, "")
+    fold = Fold(windows, limits=small, secret=bytes(_SECRET_BYTES))
     event = CallEvent(kind=EventKind.SETUP, call_id="1", ts=1_700_000_000.0, caller="+15550100", callee="+15550101")
     fold.fold([event], [None])
-    fold.reindex()
+    Fold.merged(windows, [fold])
+
+
+def _never(_row: Sequence[object]) -> bool:
+    return False
+
+
+def _one_by_one(predicates: Sequence[Predicate]) -> Mask:
+    pairs = tuple((predicate, 1 << bit) for bit, predicate in enumerate(predicates))
+
+    def mask(row: Sequence[object]) -> int:
+        bits = 0
+        for holds, bit in pairs:
+            if holds(row):
+                bits |= bit
+        return bits
+
+    return mask
+
+
+def _rows_of(rows: list[list[int]], table: int, width: int) -> npt.NDArray[np.int64]:
+    own = [row for row in rows if row[0] == table]
+    return np.array(own, np.int64).reshape(len(own), width)
 
 
 def _texts_to_bytes(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], bool]:
@@ -424,12 +479,9 @@ def _texts_to_bytes(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     return buffer, np.cumsum(np.array(lengths, np.int64)) - 1, True
 
 
-def _index_size(entries: int) -> int:
-    """Places for ``entries``: a power of two, never more than half full, so that searches stay short."""
-    return 1 << max(3, (2 * entries - 1).bit_length())
-
-
-def _check_limits(limits: Limits) -> None:
-    for name, value in msgspec.structs.asdict(limits).items():
-        if not 1 <= value <= _MOST_ROWS:
-            raise ConfigError(f"the limit {name} is {value}, it can be from 1 to {_MOST_ROWS}")
+def _check_limit(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ConfigError(
+            f"the windows' limit {name} is {value}, with these windows it can be from {least} to {most}",
+            hint="raise features.memory_limit" if value < least else "lower features.memory_limit",
+        )

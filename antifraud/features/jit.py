@@ -17,13 +17,13 @@ def compiled(function: F) -> F:
     (``NUMBA_CACHE_DIR`` moves it). Where neither can be written the code is compiled anew in every process.
     """
     try:
-        made: F = njit(cache=True, nogil=True, error_model="numpy")(function)
+        made: F = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
     except RuntimeError:  # numba's way to say that it found no directory for a cache
-        made = njit(nogil=True, error_model="numpy")(function)
+        made = njit(nogil=True, error_model="numpy", _nrt=False)(function)
     return made
 
 
 def part(function: F) -> F:
     """``function`` as machine code inside the compiled functions that call it; nothing of its own on disk."""
-    made: F = njit(nogil=True, error_model="numpy")(function)
+    made: F = njit(nogil=True, error_model="numpy", _nrt=False)(function)
     return made

@@ -1,10 +1,10 @@
-"""The fold as machine code: open-addressing tables, rings of buckets, streams of pairs. Called by ``fold`` alone.
+"""The fold as machine code: rows, buckets and pairs in one bounded memory. Called by ``fold`` alone.
 
-A table is an index (hash → row number) over rows. A row is one key's whole past: its place in the order of use, its
-rings, the ends of its pair lists (32-bit ``ints``), its key, times and sums (64-bit ``longs``). A pair is one
-(key, item) with its last occurrence. Nothing grows: every array has its final size from the start, and the system
-lends the memory behind it when a row is first used. When rows or pairs run out, the key that was counted longest
-ago leaves with everything that belongs to it.
+Memory is one array of units of 32 bytes. A unit is the head of a row (one key's past), a part of a row's payload, a
+bucket in which something was counted, or one pair (key, item) with its last occurrence. ``plan`` names the words of
+each. Rows and pairs are found through ``heads``: chains of units whose hashes end alike. Nothing grows; the system
+lends the memory behind the array as units are first used. When no unit is left, the table that holds most of them
+gives: the key that was counted longest ago leaves with everything that belongs to it.
 
 All functions lie in this one file because numba's cache watches the file of the outermost function only: a part
 kept elsewhere could change without the cached whole noticing.
@@ -19,62 +19,102 @@ import numpy.typing as npt
 
 from antifraud.features.jit import compiled, part
 from antifraud.features.plan import (
-    DO_COUNT,
+    BUCKET_COUNTS,
+    BUCKET_FIRST,
+    BUCKET_NEXT,
+    BUCKET_NUMBER,
+    DO_CLOSE,
     DO_FIRST,
     DO_LAST,
+    DO_MAX,
     DO_PAIR,
-    DO_SEQUENTIAL,
+    DO_REPEAT,
     DO_SUM,
+    EXT_NEXT,
     F_A,
     F_B,
+    F_C,
     F_CODE,
-    F_TABLE,
+    F_D,
+    F_VIEW,
+    F_WIDTH,
+    G_COLUMN,
+    G_PANE,
+    G_WIDTH,
     KEY_FIELD,
     KEY_PREFIX,
+    KEY_WIDTH,
+    NEW_KEY,
+    NEW_PAIR,
     O_CODE,
     O_COLUMN,
     O_CONDITIONS,
+    O_EXT,
     O_ITEM,
-    O_NEW_COLUMN,
-    O_NEW_TABLE,
+    O_NEW,
+    O_NEW_WHAT,
+    O_NEW_WHERE,
     O_NEW_WITHIN,
+    O_NEW_WORD,
     O_STEP,
     O_TABLE,
     O_WHAT,
-    R_HEAD,
-    R_LONG,
-    R_SLOTS,
+    O_WIDTH,
+    O_WORD,
+    P_COLUMNS,
+    P_EXT,
+    P_KIND,
+    P_SECONDS,
+    P_SLOTS,
+    P_WIDTH,
+    P_WORD,
+    PAIR_ITEM,
+    PAIR_LAST,
+    PAIR_NEWER,
+    PAIR_NEXT,
+    PAIR_OLDER,
+    PAIR_PARENT,
+    PAIR_TAG,
+    PANE_COUNTS,
+    PANE_SUMS,
+    R_PANE,
+    R_VIEW,
     R_WIDTH,
     READ_COUNT,
+    READ_MAX,
     READ_MEAN,
+    READ_RATIO,
+    READ_REPEAT,
     READ_SHARE,
-    READ_SINCE,
     READ_SUM,
     REPORT,
+    ROW_CLOCK,
+    ROW_EXT,
     ROW_KEY,
     ROW_NEWER,
+    ROW_NEXT,
     ROW_OLDER,
-    S_CAPACITY,
-    S_COLUMN,
-    S_INDEX,
+    ROW_TAG,
+    S_EXT,
+    S_GRID,
+    S_GRIDS,
     S_ITEM,
-    S_MASK,
-    S_PAIRS,
-    S_PER_KEY,
-    S_RING,
-    S_RINGS,
+    S_TABLE,
+    S_WIDTH,
+    S_WORD,
     SETUP,
-    T_CAPACITY,
-    T_INDEX,
-    T_INT_WIDTH,
-    T_INTS,
+    T_EXTS,
     T_KEY,
-    T_LONG_WIDTH,
-    T_LONGS,
-    T_MASK,
+    T_PANE,
+    T_PANES,
     T_STREAM,
     T_STREAMS,
     T_USED_BY,
+    T_WIDTH,
+    UNIT_WORDS,
+    V_KEY,
+    V_TABLE,
+    V_WIDTH,
 )
 
 Int64s = npt.NDArray[np.int64]
@@ -84,16 +124,28 @@ Floats = npt.NDArray[np.float64]
 #: A machine integer: 64 bits, signed unless the name says otherwise.
 Word: TypeAlias = Any
 
-# Columns of the counters of a table: rows ever used, first free row, ends of the order of use, live, evicted.
-M_USED, M_FREE, M_OLDEST, M_NEWEST, M_LIVE, M_EVICTED, M_WIDTH = range(7)
-# Columns of the counters of a stream; "cut" counts pairs that left because one key had too many.
-P_USED, P_FREE, P_LIVE, P_CUT, P_MADE, P_WIDTH = range(6)
-# The counters of the whole fold, and the place of the memory of duplicates in the index.
-G_EVENTS, G_SETUPS, G_DUPLICATES, G_LATE, G_SEEN, G_SEEN_CAPACITY, G_SEEN_INDEX, G_SEEN_MASK, G_WIDTH = range(9)
+# Everything but the units is one array, ``m``, so that a call hands over three arrays and not twenty (``u`` are the units as
+# 32-bit words, ``q`` the same as 64-bit ones). It begins with
+# the counters of the whole fold; those before C_SEEN are kept in snapshots, the rest follow from limits and plan.
+(
+    C_EVENTS, C_SETUPS, C_DUPLICATES, C_LATE, C_USED, C_FREE, C_LEFT, C_SEEN, C_SEEN_CAPACITY, C_SEEN_MASK,
+    C_HEADS_MASK, C_PER_KEY, C_SECRET_2, C_SECRET_3, C_EXTS,
+) = range(15)  # fmt: skip
+# Then where each part begins and how many rows it has: the parts of the plan in their order, the counters of tables
+# and streams, the chains' heads in ``units``, and what belongs to the present event only.
+(
+    B_KEYS, B_TABLES, B_VIEWS, B_PANES, B_STREAMS, B_GRIDS, B_OPERATIONS, B_SPANS, B_READS, B_FEATURES,
+    B_OF_TABLES, B_OF_STREAMS, B_HEADS, B_KEY_OF, B_ROW_OF, B_HOME_OF, B_EXT_OF, B_IN_USE, B_TOUCHED, B_PASSES,
+    B_PAIR_OF, B_NUMBER, B_SUMS,
+) = range(15, 38)  # fmt: skip
+N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(38, 48)
+M_BEGIN = 48
+# Columns of the counters of a table: ends of the order of use, keys held, units held, keys evicted.
+M_OLDEST, M_NEWEST, M_KEYS, M_UNITS, M_EVICTED, M_WIDTH = range(6)
+# Columns of the counters of a stream: pairs held, pairs that left because their key had too many or stood alone.
+Q_PAIRS, Q_CUT, Q_WIDTH = range(3)
 # Columns of a remembered event: what it is recognised by, and its time.
 SEEN_PRINT, SEEN_MS, SEEN_WIDTH = range(3)
-# Columns of a pair.
-PAIR_PARENT, PAIR_OLDER, PAIR_NEWER, PAIR_LAST, PAIR_WIDTH = range(5)
 
 _TAG = 0x7FFFFFFF
 _LOW = 0xFFFFFFFF
@@ -117,15 +169,16 @@ _M1 = np.uint64(0xFF51AFD7ED558CCD)
 _M2 = np.uint64(0xC4CEB9FE1A85EC53)
 _TOP = np.uint64(0x8000000000000000)
 _FF = np.uint64(0xFF)
+_LONGS = UNIT_WORDS // 2
 
 
 @part
-def mix(value: Word, secret: UInt64s) -> Word:
+def mix(value: Word, m: Int64s) -> Word:
     """A keyed 64-bit mix of ``value``: without the secret nobody can choose keys that crowd one place."""
-    h = np.uint64(value) ^ secret[2]
+    h = np.uint64(value) ^ np.uint64(m[C_SECRET_2])
     h ^= h >> np.uint64(33)
     h *= _M1
-    h ^= secret[3]
+    h ^= np.uint64(m[C_SECRET_3])
     h ^= h >> np.uint64(33)
     h *= _M2
     h ^= h >> np.uint64(33)
@@ -188,44 +241,12 @@ def text_key(buffer: npt.NDArray[np.uint8], start: Word, end: Word, secret: UInt
 
 
 @part
-def combine(one: Word, other: Word, secret: UInt64s) -> Word:
+def combine(one: Word, other: Word, m: Int64s) -> Word:
     """The key of a pair of keys; 0 where one of them is missing."""
     if one == 0 or other == 0:
         return 0
-    first = mix(one, secret)
-    return np.int64(mix(np.int64(first ^ (np.uint64(other) * _M1)), secret) | _TOP)
-
-
-@part
-def _find_row(
-    index: Int64s, base: Word, mask: Word, tag: Word, longs: Int64s, row0: Word, width: Word, key: Word
-) -> Word:
-    place = tag & mask
-    while True:
-        entry = index[base + place]
-        if entry == 0:
-            return -1
-        if entry >> 32 == tag:
-            row = (entry & _LOW) - 1
-            if longs[row0 + row * width + ROW_KEY] == key:
-                return row
-        place = (place + 1) & mask
-
-
-@part
-def _find_pair(
-    index: Int64s, base: Word, mask: Word, tag: Word, pairs: Int32s, items: Int64s, pair0: Word, row: Word, item: Word
-) -> Word:
-    place = tag & mask
-    while True:
-        entry = index[base + place]
-        if entry == 0:
-            return -1
-        if entry >> 32 == tag:
-            pair = (entry & _LOW) - 1
-            if items[pair0 + pair] == item and pairs[pair0 + pair, PAIR_PARENT] == row:
-                return pair
-        place = (place + 1) & mask
+    first = mix(one, m)
+    return np.int64(mix(np.int64(first ^ (np.uint64(other) * _M1)), m) | _TOP)
 
 
 @part
@@ -271,252 +292,523 @@ def _remove(index: Int64s, base: Word, mask: Word, tag: Word, number: Word) -> N
 
 
 @part
-def _tag(key: Word, secret: UInt64s) -> Word:
-    return np.int64(mix(key, secret) >> np.uint64(33)) & _TAG
+def _tag(key: Word, m: Int64s) -> Word:
+    return np.int64(mix(key, m) >> np.uint64(33)) & _TAG
 
 
 @part
-def _seen_tag(print64: Word, ms: Word, secret: UInt64s) -> Word:
-    return _tag(print64 ^ (ms // _SEEN_SPAN_MS), secret)
+def _seen_tag(print64: Word, ms: Word, m: Int64s) -> Word:
+    return _tag(print64 ^ (ms // _SEEN_SPAN_MS), m)
 
 
 @part
-def _is_seen(index: Int64s, base: Word, mask: Word, seen: Int64s, print64: Word, ms: Word, secret: UInt64s) -> bool:
+def _is_seen(index: Int64s, base: Word, mask: Word, seen: Int64s, print64: Word, ms: Word, m: Int64s) -> bool:
     """Whether an event of this print and at most ``SEEN_AGE_MS`` away is remembered."""
     before, after = max(ms - SEEN_AGE_MS, np.int64(0)), ms + SEEN_AGE_MS
-    if _find_seen(index, base, mask, _seen_tag(print64, before, secret), seen, print64, ms):
+    if _find_seen(index, base, mask, _seen_tag(print64, before, m), seen, print64, ms):
         return True
     if before // _SEEN_SPAN_MS == after // _SEEN_SPAN_MS:
         return False
-    return bool(_find_seen(index, base, mask, _seen_tag(print64, after, secret), seen, print64, ms))
+    return bool(_find_seen(index, base, mask, _seen_tag(print64, after, m), seen, print64, ms))
+
+
+# --- units ------------------------------------------------------------------------------------------------------
 
 
 @part
-def _pair_tag(row: Word, item: Word, secret: UInt64s) -> Word:
-    return np.int64(mix(np.int64(mix(row + 1, secret) ^ np.uint64(item)), secret) >> np.uint64(33)) & _TAG
+def _take(m: Int64s, u: Int32s) -> Word:
+    """A unit of zeros; there must be one left."""
+    m[C_LEFT] -= 1
+    unit = m[C_FREE]
+    if unit:
+        at = unit * UNIT_WORDS
+        m[C_FREE] = np.int64(u[at])
+        for word in range(UNIT_WORDS):
+            u[at + word] = 0
+        return unit
+    unit = m[C_USED]
+    m[C_USED] += 1
+    return unit
 
 
 @part
-def _unlink_row(ints: Int32s, base: Word, width: Word, counters: Int64s, row: Word) -> None:
-    at = base + row * width
-    older, newer = ints[at + ROW_OLDER], ints[at + ROW_NEWER]
+def _give(m: Int64s, u: Int32s, unit: Word) -> None:
+    u[unit * UNIT_WORDS] = np.int32(m[C_FREE])
+    m[C_FREE] = unit
+    m[C_LEFT] += 1
+
+
+@part
+def _clock_of(u: Int32s, row: Word) -> Word:
+    """The newest second that a row was counted in."""
+    return np.int64(u[row * UNIT_WORDS + ROW_CLOCK]) & _LOW
+
+
+@part
+def _last_of(u: Int32s, pair: Word) -> Word:
+    """The second in which a pair occurred last."""
+    return np.int64(u[pair * UNIT_WORDS + PAIR_LAST]) & _LOW
+
+
+# --- chains of rows and pairs -----------------------------------------------------------------------------------
+
+
+@part
+def _row_home(m: Int64s, table: Word, key: Word) -> Word:
+    """Where in ``units`` the chain of a key begins."""
+    found = mix(np.int64(np.uint64(key) + np.uint64(table) * _M1), m)
+    return m[B_HEADS] + (np.int64(found >> np.uint64(1)) & m[C_HEADS_MASK])
+
+
+@part
+def _pair_home(m: Int64s, stream: Word, row: Word, item: Word) -> Word:
+    found = mix(np.int64(np.uint64(item) + np.uint64(row * 65_536 + stream + 1) * _M2), m)
+    return m[B_HEADS] + (np.int64(found >> np.uint64(1)) & m[C_HEADS_MASK])
+
+
+@part
+def _find_row(u: Int32s, q: Int64s, home: Word, table: Word, key: Word) -> Word:
+    """The row of ``key``, 0 when it has none."""
+    unit = np.int64(u[home])
+    while unit:
+        if q[unit * _LONGS + ROW_KEY] == key and u[unit * UNIT_WORDS + ROW_TAG] == table + 1:
+            break
+        unit = np.int64(u[unit * UNIT_WORDS + ROW_NEXT])
+    return unit
+
+
+@part
+def _find_pair(u: Int32s, q: Int64s, home: Word, stream: Word, row: Word, item: Word) -> Word:
+    """The pair of ``row`` and ``item``, 0 when there is none."""
+    unit = np.int64(u[home])
+    while unit:
+        at = unit * UNIT_WORDS
+        if q[unit * _LONGS + PAIR_ITEM] == item and u[at + PAIR_TAG] == -1 - stream and u[at + PAIR_PARENT] == row:
+            break
+        unit = np.int64(u[at + PAIR_NEXT])
+    return unit
+
+
+@part
+def _chain(u: Int32s, home: Word, unit: Word) -> None:
+    u[unit * UNIT_WORDS + ROW_NEXT] = u[home]
+    u[home] = np.int32(unit)
+
+
+@part
+def _unchain(u: Int32s, home: Word, unit: Word) -> None:
+    before = home
+    while np.int64(u[before]) != unit:
+        before = np.int64(u[before]) * UNIT_WORDS + ROW_NEXT
+    u[before] = u[unit * UNIT_WORDS + ROW_NEXT]
+
+
+# --- rows -------------------------------------------------------------------------------------------------------
+
+
+@part
+def _word(u: Int32s, row: Word, ext: Word, word: Word) -> Word:
+    """Where in ``units`` a word of a row's payload is."""
+    unit = np.int64(u[row * UNIT_WORDS + ROW_EXT])
+    for _ in range(ext):
+        unit = np.int64(u[unit * UNIT_WORDS + EXT_NEXT])
+    return unit * UNIT_WORDS + word
+
+
+@part
+def _spread(m: Int64s, u: Int32s, view: Word, row: Word, exts: Word) -> None:
+    """Note where the parts of the payload of the row that ``view`` shows begin: ``_at`` then knows without looking."""
+    place = m[B_EXT_OF] + view * m[C_EXTS]
+    unit = np.int64(u[row * UNIT_WORDS + ROW_EXT])
+    for ext in range(exts):
+        m[place + ext] = unit * UNIT_WORDS
+        unit = np.int64(u[unit * UNIT_WORDS + EXT_NEXT])
+
+
+@part
+def _at(m: Int64s, view: Word, ext: Word, word: Word) -> Word:
+    """As ``_word``, for the row of the present event that ``view`` shows."""
+    return m[m[B_EXT_OF] + view * m[C_EXTS] + ext] + word
+
+
+@part
+def _unlink_row(m: Int64s, u: Int32s, table: Word, row: Word) -> None:
+    of_table = m[B_OF_TABLES] + table * M_WIDTH
+    at = row * UNIT_WORDS
+    older, newer = np.int64(u[at + ROW_OLDER]), np.int64(u[at + ROW_NEWER])
     if older:
-        ints[base + (older - 1) * width + ROW_NEWER] = newer
+        u[older * UNIT_WORDS + ROW_NEWER] = np.int32(newer)
     else:
-        counters[M_OLDEST] = newer
+        m[of_table + M_OLDEST] = newer
     if newer:
-        ints[base + (newer - 1) * width + ROW_OLDER] = older
+        u[newer * UNIT_WORDS + ROW_OLDER] = np.int32(older)
     else:
-        counters[M_NEWEST] = older
+        m[of_table + M_NEWEST] = older
 
 
 @part
-def _append_row(ints: Int32s, base: Word, width: Word, counters: Int64s, row: Word) -> None:
-    at = base + row * width
-    newest = counters[M_NEWEST]
-    ints[at + ROW_OLDER] = newest
-    ints[at + ROW_NEWER] = 0
+def _append_row(m: Int64s, u: Int32s, table: Word, row: Word) -> None:
+    of_table = m[B_OF_TABLES] + table * M_WIDTH
+    at = row * UNIT_WORDS
+    newest = m[of_table + M_NEWEST]
+    u[at + ROW_OLDER] = np.int32(newest)
+    u[at + ROW_NEWER] = 0
     if newest:
-        ints[base + (newest - 1) * width + ROW_NEWER] = row + 1
+        u[newest * UNIT_WORDS + ROW_NEWER] = np.int32(row)
     else:
-        counters[M_OLDEST] = row + 1
-    counters[M_NEWEST] = row + 1
+        m[of_table + M_OLDEST] = row
+    m[of_table + M_NEWEST] = row
 
 
 @part
-def _unlink_pair(pairs: Int32s, pair0: Word, ints: Int32s, ends: Word, pair: Word) -> None:
-    older, newer = pairs[pair0 + pair, PAIR_OLDER], pairs[pair0 + pair, PAIR_NEWER]
-    if older:
-        pairs[pair0 + older - 1, PAIR_NEWER] = newer
-    else:
-        ints[ends] = newer
-    if newer:
-        pairs[pair0 + newer - 1, PAIR_OLDER] = older
-    else:
-        ints[ends + 1] = older
-
-
-@part
-def _append_pair(pairs: Int32s, pair0: Word, ints: Int32s, ends: Word, pair: Word) -> None:
-    newest = ints[ends + 1]
-    pairs[pair0 + pair, PAIR_OLDER] = newest
-    pairs[pair0 + pair, PAIR_NEWER] = 0
-    if newest:
-        pairs[pair0 + newest - 1, PAIR_NEWER] = pair + 1
-    else:
-        ints[ends] = pair + 1
-    ints[ends + 1] = pair + 1
-
-
-@part
-def _free_pair(
-    stream: Int64s, counters: Int64s, pairs: Int32s, items: Int64s, index: Int64s, secret: UInt64s, pair: Word
-) -> None:
-    pair0 = stream[S_PAIRS]
-    row = pairs[pair0 + pair, PAIR_PARENT]
-    tag = _pair_tag(row, items[pair0 + pair], secret)
-    _remove(index, stream[S_INDEX], stream[S_MASK], tag, pair)
-    pairs[pair0 + pair, PAIR_NEWER] = counters[P_FREE]
-    counters[P_FREE] = pair + 1
-    counters[P_LIVE] -= 1
-
-
-@part
-def _evict_oldest(
-    number: Word,
-    tables: Int64s,
-    streams: Int64s,
-    table_counters: Int64s,
-    stream_counters: Int64s,
-    index: Int64s,
-    ints: Int32s,
-    longs: Int64s,
-    pairs: Int32s,
-    items: Int64s,
-    secret: UInt64s,
-) -> None:
-    """The key that was counted longest ago leaves, and its pairs with it."""
-    table, counters = tables[number], table_counters[number]
-    row = counters[M_OLDEST] - 1
-    base, width = table[T_INTS], table[T_INT_WIDTH]
-    for s in range(table[T_STREAM], table[T_STREAM] + table[T_STREAMS]):
-        pair = ints[base + row * width + streams[s, S_COLUMN]]
-        while pair:
-            following = pairs[streams[s, S_PAIRS] + pair - 1, PAIR_NEWER]
-            _free_pair(streams[s], stream_counters[s], pairs, items, index, secret, pair - 1)
-            pair = following
-    tag = _tag(longs[table[T_LONGS] + row * table[T_LONG_WIDTH] + ROW_KEY], secret)
-    _remove(index, table[T_INDEX], table[T_MASK], tag, row)
-    _unlink_row(ints, base, width, counters, row)
-    ints[base + row * width + ROW_NEWER] = counters[M_FREE]
-    counters[M_FREE] = row + 1
-    counters[M_LIVE] -= 1
-    counters[M_EVICTED] += 1
-
-
-@part
-def _make_row(
-    table: Int64s, counters: Int64s, index: Int64s, ints: Int32s, longs: Int64s, key: Word, tag: Word
-) -> Word:
-    """An empty row for ``key``; the caller has made room."""
-    width, long_width = table[T_INT_WIDTH], table[T_LONG_WIDTH]
-    if counters[M_FREE]:
-        row = counters[M_FREE] - 1
-        counters[M_FREE] = ints[table[T_INTS] + row * width + ROW_NEWER]
-    else:
-        row = counters[M_USED]
-        counters[M_USED] += 1
-    counters[M_LIVE] += 1
-    at = table[T_INTS] + row * width
-    for i in range(at, at + width):
-        ints[i] = 0
-    at = table[T_LONGS] + row * long_width
-    for i in range(at, at + long_width):
-        longs[i] = 0
-    longs[at + ROW_KEY] = key
-    _enter(index, table[T_INDEX], table[T_MASK], tag, row)
+def _make_row(m: Int64s, u: Int32s, q: Int64s, home: Word, table: Word, key: Word, second: Word) -> Word:
+    """A row for ``key`` with an empty payload, the newest of its table; units for it must be left."""
+    row = _take(m, u)
+    q[row * _LONGS + ROW_KEY] = key
+    u[row * UNIT_WORDS + ROW_TAG] = np.int32(table + 1)
+    u[row * UNIT_WORDS + ROW_CLOCK] = np.int32(second)
+    exts = m[m[B_TABLES] + table * T_WIDTH + T_EXTS]
+    before = row * UNIT_WORDS + ROW_EXT
+    for _ in range(exts):
+        unit = _take(m, u)
+        u[before] = np.int32(unit)
+        before = unit * UNIT_WORDS + EXT_NEXT
+    _chain(u, home, row)
+    _append_row(m, u, table, row)
+    of_table = m[B_OF_TABLES] + table * M_WIDTH
+    m[of_table + M_KEYS] += 1
+    m[of_table + M_UNITS] += 1 + exts
     return row
 
 
-@part
-def _ring_sum(heads: Int32s, head: Word, slots: Any, first: Word, count: Word, bucket: Word, other: Word) -> Word:
-    """The sum of the buckets in ``(max(bucket, newest) - count, bucket]``.
+# --- buckets ----------------------------------------------------------------------------------------------------
 
-    ``other`` is the head of the ring that this one is a part of: a share is of one stretch of time, so the newer of
-    the two heads says where it begins.
+
+@part
+def _find_bucket(u: Int32s, head: Word, number: Word) -> Word:
+    """The bucket of this number among those that the word ``head`` begins, newest first; 0 when it is empty."""
+    unit = np.int64(u[head])
+    while unit:
+        found = np.int64(u[unit * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
+        if found == number:
+            return unit
+        if found < number:
+            break
+        unit = np.int64(u[unit * UNIT_WORDS + BUCKET_NEXT])
+    return np.int64(0)
+
+
+@part
+def _make_bucket(m: Int64s, u: Int32s, table: Word, head: Word, number: Word, newest: Word, slots: Word) -> Word:
+    """The bucket of this number, made when it is empty; 0 when it has gone: ``newest`` is the newest of the key.
+
+    Buckets that have gone make room. One unit must be left.
     """
-    newest = np.int64(heads[head]) & _LOW
-    since = max(bucket, np.int64(heads[other]) & _LOW)
-    total = np.int64(0)
-    if bucket == newest and since == newest:
-        for i in range(first, first + count):
-            total += slots[i]
-        return total
-    begin = max(max(since, newest) - count + 1, 0)
-    slot = begin % count
-    for _ in range(begin, min(bucket, newest) + 1):
-        total += slots[first + slot]
-        slot = slot + 1 if slot + 1 < count else 0
-    return total
+    if number <= newest - slots:
+        return np.int64(0)
+    before = head
+    unit = np.int64(u[head])
+    while unit:
+        found = np.int64(u[unit * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
+        if found == number:
+            return unit
+        if found < number:
+            break
+        before = unit * UNIT_WORDS + BUCKET_NEXT
+        unit = np.int64(u[before])
+    # Everything older than the first bucket that has gone has gone as well.
+    gone, old = before, unit
+    while old and np.int64(u[old * UNIT_WORDS + BUCKET_NUMBER]) & _LOW > newest - slots:
+        gone = old * UNIT_WORDS + BUCKET_NEXT
+        old = np.int64(u[gone])
+    of_table = m[B_OF_TABLES] + table * M_WIDTH
+    if old:
+        u[gone] = 0
+        if gone == before:
+            unit = np.int64(0)
+        while old:
+            following = np.int64(u[old * UNIT_WORDS + BUCKET_NEXT])
+            _give(m, u, old)
+            m[of_table + M_UNITS] -= 1
+            old = following
+    made = _take(m, u)
+    m[of_table + M_UNITS] += 1
+    u[made * UNIT_WORDS + BUCKET_NEXT] = np.int32(unit)
+    u[made * UNIT_WORDS + BUCKET_NUMBER] = np.int32(number)
+    u[before] = np.int32(made)
+    return made
 
 
 @part
-def _ring_advance(heads: Int32s, head: Word, slots: Any, first: Word, count: Word, bucket: Word) -> bool:
-    """Make ``bucket`` part of the ring; False when it is too late for that."""
-    newest = np.int64(heads[head]) & _LOW
-    if bucket > newest:
-        if bucket - newest >= count:
-            for i in range(first, first + count):
-                slots[i] = 0
-        else:
-            slot = newest % count
-            for _ in range(newest, bucket):
-                slot = slot + 1 if slot + 1 < count else 0
-                slots[first + slot] = 0
-        heads[head] = np.int32(bucket)
-        return True
-    if bucket > newest - count:  # noqa: SIM103  (a plain True types as bool on both sides)
-        return True
+def _bucket(m: Int64s, u: Int32s, q: Int64s, table: Word, pane: Word, head: Word, number: Word, newest: Word) -> Word:
+    """The bucket to count in, with room made where there is none; 0 when it has gone. Most often it is the newest."""
+    unit = np.int64(u[head])
+    if unit and np.int64(u[unit * UNIT_WORDS + BUCKET_NUMBER]) & _LOW == number:
+        return unit
+    if m[C_LEFT] < 1:
+        _make_room(m, u, q, np.int64(1))
+    return _make_bucket(m, u, table, head, number, newest, m[pane + P_SLOTS])
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------
+
+
+@part
+def _unlink_pair(u: Int32s, ends: Word, pair: Word) -> None:
+    at = pair * UNIT_WORDS
+    older, newer = np.int64(u[at + PAIR_OLDER]), np.int64(u[at + PAIR_NEWER])
+    if older:
+        u[older * UNIT_WORDS + PAIR_NEWER] = np.int32(newer)
+    else:
+        u[ends] = np.int32(newer)
+    if newer:
+        u[newer * UNIT_WORDS + PAIR_OLDER] = np.int32(older)
+    else:
+        u[ends + 1] = np.int32(older)
+
+
+@part
+def _append_pair(u: Int32s, ends: Word, pair: Word) -> None:
+    at = pair * UNIT_WORDS
+    newest = np.int64(u[ends + 1])
+    u[at + PAIR_OLDER] = np.int32(newest)
+    u[at + PAIR_NEWER] = 0
+    if newest:
+        u[newest * UNIT_WORDS + PAIR_NEWER] = np.int32(pair)
+    else:
+        u[ends] = np.int32(pair)
+    u[ends + 1] = np.int32(pair)
+
+
+@part
+def _drop_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word, ends: Word, pair: Word) -> None:
+    """A pair leaves its row; buckets keep what they counted."""
+    _unlink_pair(u, ends, pair)
+    u[ends + 2] -= 1
+    _unchain(u, _pair_home(m, s, row, q[pair * _LONGS + PAIR_ITEM]), pair)
+    _give(m, u, pair)
+    m[m[B_OF_TABLES] + m[m[B_STREAMS] + s * S_WIDTH + S_TABLE] * M_WIDTH + M_UNITS] -= 1
+    m[m[B_OF_STREAMS] + s * Q_WIDTH + Q_PAIRS] -= 1
+
+
+@part
+def _uncount(m: Int64s, u: Int32s, s: Word, row: Word, second: Word) -> None:
+    """One pair less in the buckets of ``second``, where they are still there."""
+    stream = m[B_STREAMS] + s * S_WIDTH
+    for g in range(m[stream + S_GRID], m[stream + S_GRID] + m[stream + S_GRIDS]):
+        grid = m[B_GRIDS] + g * G_WIDTH
+        pane = m[B_PANES] + m[grid + G_PANE] * P_WIDTH
+        bucket = _find_bucket(u, _word(u, row, m[pane + P_EXT], m[pane + P_WORD]), second // m[pane + P_SECONDS])
+        if bucket:
+            u[bucket * UNIT_WORDS + BUCKET_FIRST + m[grid + G_COLUMN]] -= 1
+
+
+@part
+def _cut_oldest_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word) -> None:
+    """The pair of ``row`` that was used longest ago is forgotten: it no longer counts anywhere."""
+    stream = m[B_STREAMS] + s * S_WIDTH
+    ends = _word(u, row, m[stream + S_EXT], m[stream + S_WORD])
+    oldest = np.int64(u[ends])
+    _uncount(m, u, s, row, _last_of(u, oldest))
+    _drop_pair(m, u, q, s, row, ends, oldest)
+    m[m[B_OF_STREAMS] + s * Q_WIDTH + Q_CUT] += 1
+
+
+@part
+def _is_held(m: Int64s, stream: Word, second: Word, clock: Word) -> bool:
+    """Whether any length of time of a stream still has a bucket for ``second`` when its key stands at ``clock``."""
+    for g in range(m[stream + S_GRID], m[stream + S_GRID] + m[stream + S_GRIDS]):
+        pane = m[B_PANES] + m[m[B_GRIDS] + g * G_WIDTH + G_PANE] * P_WIDTH
+        width = m[pane + P_SECONDS]
+        if second // width > clock // width - m[pane + P_SLOTS]:
+            return True
     return False
 
 
 @part
-def _pair_in_rings(stream: Int64s, rings: Int64s, ints: Int32s, at: Word, last: Word, change: Word) -> bool:
-    """Add ``change`` to the bucket of ``last`` in every ring that still holds it; False when none does."""
-    held = False
-    for r in range(stream[S_RING], stream[S_RING] + stream[S_RINGS]):
-        head, count, bucket = at + rings[r, R_HEAD], rings[r, R_SLOTS], last // rings[r, R_WIDTH]
-        if bucket > (np.int64(ints[head]) & _LOW) - count:
-            held = True
-            ints[head + 1 + bucket % count] += change
-    return held
+def _use_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word, item: Word) -> Word:
+    """The pair of ``row`` and ``item``, now the newest of its row; 0 when there is none."""
+    stream = m[B_STREAMS] + s * S_WIDTH
+    ends = _at(m, m[stream + S_TABLE], m[stream + S_EXT], m[stream + S_WORD])
+    clock = _clock_of(u, row)
+    # Pairs that no window holds any more leave first: nobody can tell that they are gone.
+    while u[ends]:
+        oldest = np.int64(u[ends])
+        if _is_held(m, stream, _last_of(u, oldest), clock):
+            break
+        _drop_pair(m, u, q, s, row, ends, oldest)
+    pair = _find_pair(u, q, _pair_home(m, s, row, item), s, row, item)
+    if pair and np.int64(u[ends + 1]) != pair:
+        _unlink_pair(u, ends, pair)
+        _append_pair(u, ends, pair)
+    return pair
 
 
 @part
-def _cut_oldest_pair(
-    stream: Int64s,
-    counters: Int64s,
-    rings: Int64s,
-    ints: Int32s,
-    at: Word,
-    pairs: Int32s,
-    items: Int64s,
-    index: Int64s,
-    secret: UInt64s,
+def _count_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word, item: Word, pair: Word, second: Word) -> None:
+    """One occurrence of a pair (0: a new one): it moves to the buckets of ``second`` unless it was seen later."""
+    stream = m[B_STREAMS] + s * S_WIDTH
+    t = m[stream + S_TABLE]
+    clock = _clock_of(u, row)
+    last = np.int64(-1)
+    if pair:
+        last = _last_of(u, pair)
+        if second <= last:
+            return
+    else:
+        if second < clock and not _is_held(m, stream, second, clock):
+            m[C_LATE] += 1
+            return
+        ends = _at(m, t, m[stream + S_EXT], m[stream + S_WORD])
+        if u[ends + 2] >= m[C_PER_KEY]:
+            _cut_oldest_pair(m, u, q, s, row)
+        if m[C_LEFT] < 1:
+            _make_room(m, u, q, np.int64(1))
+        pair = _take(m, u)
+        m[m[B_OF_TABLES] + t * M_WIDTH + M_UNITS] += 1
+        m[m[B_OF_STREAMS] + s * Q_WIDTH + Q_PAIRS] += 1
+        q[pair * _LONGS + PAIR_ITEM] = item
+        u[pair * UNIT_WORDS + PAIR_TAG] = np.int32(-1 - s)
+        u[pair * UNIT_WORDS + PAIR_PARENT] = np.int32(row)
+        _chain(u, _pair_home(m, s, row, item), pair)
+        _append_pair(u, ends, pair)
+        u[ends + 2] += 1
+    u[pair * UNIT_WORDS + PAIR_LAST] = np.int32(second)
+    for g in range(m[stream + S_GRID], m[stream + S_GRID] + m[stream + S_GRIDS]):
+        grid = m[B_GRIDS] + g * G_WIDTH
+        p, column = m[grid + G_PANE], m[grid + G_COLUMN]
+        pane = m[B_PANES] + p * P_WIDTH
+        width, number = m[pane + P_SECONDS], m[m[B_NUMBER] + p]
+        head = _at(m, t, m[pane + P_EXT], m[pane + P_WORD])
+        if last >= 0:
+            before = last // width
+            if before == number:
+                continue
+            bucket = _find_bucket(u, head, before)
+            if bucket:
+                u[bucket * UNIT_WORDS + BUCKET_FIRST + column] -= 1
+        bucket = _bucket(m, u, q, t, pane, head, number, number if clock == second else clock // width)
+        if bucket:
+            u[bucket * UNIT_WORDS + BUCKET_FIRST + column] += 1
+
+
+# --- room -------------------------------------------------------------------------------------------------------
+
+
+@part
+def _forget_row(m: Int64s, u: Int32s, q: Int64s, t: Word, row: Word) -> None:
+    """A key leaves with everything that it has."""
+    table = m[B_TABLES] + t * T_WIDTH
+    freed = 1
+    for p in range(m[table + T_PANE], m[table + T_PANE] + m[table + T_PANES]):
+        pane = m[B_PANES] + p * P_WIDTH
+        bucket = np.int64(u[_word(u, row, m[pane + P_EXT], m[pane + P_WORD])])
+        while bucket:
+            following = np.int64(u[bucket * UNIT_WORDS + BUCKET_NEXT])
+            _give(m, u, bucket)
+            freed += 1
+            bucket = following
+    for s in range(m[table + T_STREAM], m[table + T_STREAM] + m[table + T_STREAMS]):
+        stream = m[B_STREAMS] + s * S_WIDTH
+        pair = np.int64(u[_word(u, row, m[stream + S_EXT], m[stream + S_WORD])])
+        while pair:
+            following = np.int64(u[pair * UNIT_WORDS + PAIR_NEWER])
+            _unchain(u, _pair_home(m, s, row, q[pair * _LONGS + PAIR_ITEM]), pair)
+            _give(m, u, pair)
+            m[m[B_OF_STREAMS] + s * Q_WIDTH + Q_PAIRS] -= 1
+            freed += 1
+            pair = following
+    ext = np.int64(u[row * UNIT_WORDS + ROW_EXT])
+    while ext:
+        following = np.int64(u[ext * UNIT_WORDS + EXT_NEXT])
+        _give(m, u, ext)
+        freed += 1
+        ext = following
+    _unchain(u, _row_home(m, t, q[row * _LONGS + ROW_KEY]), row)
+    _unlink_row(m, u, t, row)
+    _give(m, u, row)
+    m[m[B_OF_TABLES] + t * M_WIDTH + M_KEYS] -= 1
+    m[m[B_OF_TABLES] + t * M_WIDTH + M_UNITS] -= freed
+
+
+@part
+def _make_room(m: Int64s, u: Int32s, q: Int64s, wanted: Word) -> None:
+    """Forget until ``wanted`` units are left: the table that holds most gives its longest-idle key.
+
+    The rows of the present event stay. Where such a row is all that its table has, it gives the longest-idle pair of
+    the stream that has most of them.
+    """
+    while m[C_LEFT] < wanted:
+        giver, from_stream, held = np.int64(-1), np.int64(-1), np.int64(0)
+        for t in range(m[N_TABLES]):
+            of_table = m[B_OF_TABLES] + t * M_WIDTH
+            oldest = m[of_table + M_OLDEST]
+            if oldest == 0 or m[of_table + M_UNITS] <= held:
+                continue
+            most = np.int64(-1)
+            if oldest == m[m[B_IN_USE] + t]:
+                table = m[B_TABLES] + t * T_WIDTH
+                longest = np.int64(1)
+                for s in range(m[table + T_STREAM], m[table + T_STREAM] + m[table + T_STREAMS]):
+                    stream = m[B_STREAMS] + s * S_WIDTH
+                    pairs = np.int64(u[_word(u, oldest, m[stream + S_EXT], m[stream + S_WORD]) + 2])
+                    if pairs > longest:
+                        most, longest = np.int64(s), pairs
+                if most < 0:
+                    continue
+            giver, from_stream, held = np.int64(t), most, m[of_table + M_UNITS]
+        if giver < 0:
+            break  # cannot be: the limits leave room for everything that the keys of one event can need
+        oldest = m[m[B_OF_TABLES] + giver * M_WIDTH + M_OLDEST]
+        if from_stream < 0:
+            _forget_row(m, u, q, giver, oldest)
+            m[m[B_OF_TABLES] + giver * M_WIDTH + M_EVICTED] += 1
+        else:
+            _cut_oldest_pair(m, u, q, from_stream, oldest)
+
+
+# --- the fold ---------------------------------------------------------------------------------------------------
+
+
+@compiled
+def hash_texts(
+    buffer: npt.NDArray[np.uint8], ends: Int64s, ends_known: bool, texts: Word, secret: UInt64s, found: Int64s
 ) -> None:
-    """The pair of the row at ``at`` that is idle longest leaves as though it had never been."""
-    list_ends, pair0 = at + stream[S_COLUMN], stream[S_PAIRS]
-    oldest = ints[list_ends] - 1
-    _pair_in_rings(stream, rings, ints, at, np.int64(pairs[pair0 + oldest, PAIR_LAST]) & _LOW, -1)
-    _unlink_pair(pairs, pair0, ints, list_ends, oldest)
-    ints[list_ends + 2] -= 1
-    _free_pair(stream, counters, pairs, items, index, secret, oldest)
-    counters[P_CUT] += 1
+    """The keys of all texts of a batch: int64[events, texts]. Texts lie in ``buffer``, a separator behind each."""
+    if not ends_known:
+        text = 0
+        for i in range(buffer.shape[0]):
+            if buffer[i] == 0:
+                ends[text] = i
+                text += 1
+    start = np.int64(0)
+    for event in range(found.shape[0]):
+        for text in range(texts):
+            end = ends[event * texts + text]
+            found[event, text] = text_key(buffer, start, end, secret) if end > start else np.int64(0)
+            start = end + 1
+
+
+@part
+def _fingerprint(m: Int64s, fields: Int64s, event: Word, kind: Word) -> Word:
+    """What an event is recognised by: kind, call, caller and callee; for reports also label and reporter."""
+    found = np.int64(mix(fields[event, 0], m) + np.uint64(kind))
+    found = np.int64(mix(found, m) ^ np.uint64(fields[event, 1]))
+    found = np.int64(mix(found, m) ^ np.uint64(fields[event, 2]))
+    if kind == REPORT:
+        found = np.int64(mix(found, m) ^ np.uint64(fields[event, 3]))
+        found = np.int64(mix(found, m) ^ np.uint64(fields[event, 4]))
+    return found
 
 
 @compiled
 def fold_batch(
-    keys: Int64s,
-    tables: Int64s,
-    streams: Int64s,
-    rings: Int64s,
-    operations: Int64s,
-    spans: Int64s,
-    features: Int64s,
-    secret: UInt64s,
-    table_counters: Int64s,
-    stream_counters: Int64s,
-    counters: Int64s,
-    index: Int64s,
-    ints: Int32s,
-    longs: Int64s,
-    pairs: Int32s,
-    items: Int64s,
+    m: Int64s,
+    u: Int32s,
+    q: Int64s,
     seen: Int64s,
-    scratch: Int64s,
-    buffer: npt.NDArray[np.uint8],
-    ends: Int64s,
-    ends_known: bool,
+    seen_index: Int64s,
+    fields: Int64s,
     kinds: npt.NDArray[np.int8],
     times: Floats,
     conditions: Int64s,
@@ -524,27 +816,13 @@ def fold_batch(
     values: Floats,
     duplicates: npt.NDArray[np.bool_],
 ) -> None:
-    """Fold one batch in the order of the log; ``values`` and ``duplicates`` get one row for every set-up.
-
-    ``buffer`` holds the texts of all events, ``ends`` where each text ends (a separator byte follows); an event
-    has 1 + fields of them, its call id first. Unless ``ends_known``, every zero byte of the buffer is an end and
-    ``ends`` is filled here. ``scratch`` is seven rows of working space.
-    """
-    events = kinds.shape[0]
-    texts = ends.shape[0] // max(events, 1)
-    fields, row_of, key_of, touched, passes = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
-    bucket_of, slot_of = scratch[5], scratch[6]
+    """Fold a batch: ``fields`` int64[events, texts] from ``hash_texts``, ``values`` float64[setups, windows] out."""
+    tables, views = m[N_TABLES], m[N_VIEWS]
+    key_of, row_of, home_of = m[B_KEY_OF], m[B_ROW_OF], m[B_HOME_OF]
+    in_use, touched, passes, pair_of = m[B_IN_USE], m[B_TOUCHED], m[B_PASSES], m[B_PAIR_OF]
     second_before = np.int64(-1)
-    if not ends_known:
-        text = 0
-        for i in range(buffer.shape[0]):
-            if buffer[i] == 0:
-                ends[text] = i
-                text += 1
-    for t in range(tables.shape[0]):
-        touched[t] = -1
     made = 0
-    for event in range(events):
+    for event in range(kinds.shape[0]):
         kind = np.int64(kinds[event])
         # Bounded while it is a float: what becomes of an integer that does not fit depends on the processor.
         ms = np.int64(np.rint(min(max((times[event] - EPOCH_S) * 1000.0, 0.0), _LATEST_MS)))
@@ -552,267 +830,374 @@ def fold_batch(
         ms += 1
         if second != second_before:
             second_before = second
-            for r in range(rings.shape[0]):
-                bucket_of[r] = second // rings[r, R_WIDTH]
-                slot_of[r] = bucket_of[r] % rings[r, R_SLOTS]
-        start = ends[event * texts - 1] + 1 if event else np.int64(0)
-        call_end = ends[event * texts]
-        for f in range(texts - 1):
-            fields[f] = text_key(buffer, ends[event * texts + f] + 1, ends[event * texts + f + 1], secret)
+            for p in range(m[N_PANES]):
+                m[m[B_NUMBER] + p] = second // m[m[B_PANES] + p * P_WIDTH + P_SECONDS]
 
         # Has this very event been here before?
-        call = sip(buffer, start, call_end, secret)
-        print64 = np.int64(mix(np.int64(call), secret) + np.uint64(kind))
-        print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[0]))
-        print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[1]))
-        if kind == REPORT:
-            print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[2]))
-            print64 = np.int64(mix(print64, secret) ^ np.uint64(fields[3]))
-        known = _is_seen(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], seen, print64, ms, secret)
+        print64 = _fingerprint(m, fields, event, kind)
+        known = _is_seen(seen_index, np.int64(0), m[C_SEEN_MASK], seen, print64, ms, m)
 
-        for k in range(keys.shape[0]):
-            if keys[k, 0] == KEY_FIELD:
-                key_of[k] = fields[keys[k, 1]]
-            elif keys[k, 0] == KEY_PREFIX:
-                prefix = fields[keys[k, 1]] // keys[k, 2]
-                key_of[k] = prefix if prefix >= _LEAST_PREFIX else np.int64(0)
+        for k in range(m[N_KEYS]):
+            key = m[B_KEYS] + k * KEY_WIDTH
+            if m[key] == KEY_FIELD:
+                m[key_of + k] = fields[event, m[key + 1]]
+            elif m[key] == KEY_PREFIX:
+                prefix = fields[event, m[key + 1]] // m[key + 2]
+                m[key_of + k] = prefix if prefix >= _LEAST_PREFIX else np.int64(0)
             else:
-                key_of[k] = combine(key_of[keys[k, 1]], key_of[keys[k, 2]], secret)
-        for t in range(tables.shape[0]):
-            row_of[t] = -1
-            key = key_of[tables[t, T_KEY]]
-            if key != 0 and (kind == SETUP or (tables[t, T_USED_BY] >> kind) & 1):
-                row_of[t] = _find_row(
-                    index,
-                    tables[t, T_INDEX],
-                    tables[t, T_MASK],
-                    _tag(key, secret),
-                    longs,
-                    tables[t, T_LONGS],
-                    tables[t, T_LONG_WIDTH],
-                    key,
-                )
+                m[key_of + k] = combine(m[key_of + m[key + 1]], m[key_of + m[key + 2]], m)
+        for v in range(views if kind == SETUP else tables):
+            m[row_of + v] = 0
+            view = m[B_VIEWS] + v * V_WIDTH
+            t, key = m[view + V_TABLE], m[key_of + m[view + V_KEY]]
+            table = m[B_TABLES] + t * T_WIDTH
+            if key != 0 and (kind == SETUP or (m[table + T_USED_BY] >> kind) & 1):
+                home = _row_home(m, t, key)
+                row = _find_row(u, q, home, t, key)
+                m[home_of + v] = home
+                m[row_of + v] = row
+                if row:
+                    _spread(m, u, v, row, m[table + T_EXTS])
 
         if kind == SETUP:
-            for f in range(features.shape[0]):
-                t = features[f, F_TABLE]
-                row = row_of[t]
-                if key_of[tables[t, T_KEY]] == 0:
-                    values[made, f] = np.nan
-                    continue
-                code = features[f, F_CODE]
-                if row < 0:
-                    values[made, f] = 0.0 if code in (READ_COUNT, READ_SUM) else np.nan
-                    continue
-                at = tables[t, T_INTS] + row * tables[t, T_INT_WIDTH]
-                long_at = tables[t, T_LONGS] + row * tables[t, T_LONG_WIDTH]
-                a, b = features[f, F_A], features[f, F_B]
-                if code == READ_SINCE:
-                    then = longs[long_at + a]
-                    values[made, f] = max(ms - then, np.int64(0)) / 1000.0 if then else np.nan
-                    continue
-                slots, bucket = rings[a, R_SLOTS], bucket_of[a]
-                head, among = at + rings[a, R_HEAD], at + rings[b, R_HEAD]
-                if code == READ_COUNT:
-                    values[made, f] = _ring_sum(ints, head, ints, head + 1, slots, bucket, head)
-                elif code == READ_SUM:
-                    first = long_at + rings[a, R_LONG]
-                    values[made, f] = _ring_sum(ints, head, longs, first, slots, bucket, head) / 1000.0
-                elif code == READ_SHARE:
-                    whole = _ring_sum(ints, among, ints, among + 1, slots, bucket, among)
-                    part = _ring_sum(ints, head, ints, head + 1, slots, bucket, among)
-                    values[made, f] = part / whole if whole > 0 else np.nan
-                elif code == READ_MEAN:
-                    whole = _ring_sum(ints, among, ints, among + 1, slots, bucket, among)
-                    total = _ring_sum(ints, head, longs, long_at + rings[a, R_LONG], slots, bucket, among)
-                    values[made, f] = total / 1000.0 / whole if whole > 0 else np.nan
+            _read_windows(m, u, q, second, ms, values, made)
             duplicates[made] = known
             made += 1
-            counters[G_SETUPS] += 1
-        counters[G_EVENTS] += 1
+            m[C_SETUPS] += 1
+        m[C_EVENTS] += 1
         if known:
-            counters[G_DUPLICATES] += 1
+            m[C_DUPLICATES] += 1
             continue
-
-        # Remember the event; the one that was remembered longest makes room.
-        slot = counters[G_SEEN] % counters[G_SEEN_CAPACITY]
-        if counters[G_SEEN] >= counters[G_SEEN_CAPACITY]:
-            tag = _seen_tag(seen[slot, SEEN_PRINT], seen[slot, SEEN_MS], secret)
-            _remove(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], tag, slot)
-        seen[slot, SEEN_PRINT], seen[slot, SEEN_MS] = print64, ms
-        _enter(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], _seen_tag(print64, ms, secret), slot)
-        counters[G_SEEN] += 1
+        _remember(seen_index, seen, m, print64, ms)
 
         # What counts is settled against the state before the event, whatever the order of the operations.
-        begin, end = spans[kind, 0], spans[kind, 1]
+        begin, end = m[m[B_SPANS] + 2 * kind], m[m[B_SPANS] + 2 * kind + 1]
+        for t in range(tables):
+            m[touched + t] = 0
+            m[in_use + t] = 0
         for o in range(begin, end):
-            wanted = operations[o, O_CONDITIONS]
-            counts = conditions[event] & wanted == wanted and key_of[tables[operations[o, O_TABLE], T_KEY]] != 0
-            if counts and operations[o, O_CODE] == DO_PAIR:
-                counts = key_of[streams[operations[o, O_WHAT], S_ITEM]] != 0
-            if counts and operations[o, O_NEW_TABLE] >= 0:
-                t = operations[o, O_NEW_TABLE]
-                if key_of[tables[t, T_KEY]] == 0:
-                    counts = False
-                elif row_of[t] >= 0:
-                    place = tables[t, T_LONGS] + row_of[t] * tables[t, T_LONG_WIDTH] + operations[o, O_NEW_COLUMN]
-                    within = operations[o, O_NEW_WITHIN]
-                    counts = longs[place] == 0 or (within > 0 and longs[place] >= ms - within)
-            passes[o] = 1 if counts else 0
+            operation = m[B_OPERATIONS] + o * O_WIDTH
+            wanted = m[operation + O_CONDITIONS]
+            counts = conditions[event] & wanted == wanted and _counts(m, u, q, operation, second, ms)
+            m[passes + o] = 1 if counts else 0
+            if counts:
+                m[touched + m[operation + O_TABLE]] = 1
+        # Rows and pairs that are there are taken into use before any is made: what makes room must not take them.
+        for t in range(tables):
+            row = m[row_of + t]
+            if m[touched + t] and row:
+                m[in_use + t] = row
+                if m[m[B_OF_TABLES] + t * M_WIDTH + M_NEWEST] != row:
+                    _unlink_row(m, u, t, row)
+                    _append_row(m, u, t, row)
+                if second > _clock_of(u, row):
+                    u[row * UNIT_WORDS + ROW_CLOCK] = np.int32(second)
+        for o in range(begin, end):
+            operation = m[B_OPERATIONS] + o * O_WIDTH
+            code, row = m[operation + O_CODE], m[row_of + m[operation + O_TABLE]]
+            m[pair_of + o] = 0
+            if m[passes + o] == 0 or row == 0 or not DO_PAIR <= code <= DO_CLOSE:
+                continue
+            s = m[operation + O_WHAT]
+            pair = _use_pair(m, u, q, s, row, m[key_of + m[operation + O_ITEM]])
+            if code == DO_PAIR:
+                m[pair_of + o] = pair
+            elif pair:
+                stream = m[B_STREAMS] + s * S_WIDTH
+                _uncount(m, u, s, row, _last_of(u, pair))
+                _drop_pair(m, u, q, s, row, _word(u, row, m[stream + S_EXT], m[stream + S_WORD]), pair)
+        for t in range(tables):
+            if m[touched + t] == 0 or m[row_of + t]:
+                continue
+            table = m[B_TABLES] + t * T_WIDTH
+            if m[C_LEFT] <= m[table + T_EXTS]:
+                _make_room(m, u, q, 1 + m[table + T_EXTS])
+            row = _make_row(m, u, q, m[home_of + t], t, m[key_of + m[table + T_KEY]], second)
+            m[row_of + t] = m[in_use + t] = row
+            _spread(m, u, t, row, m[table + T_EXTS])
 
         for o in range(begin, end):
-            if passes[o] == 0:
-                continue
-            code, t = operations[o, O_CODE], operations[o, O_TABLE]
-            base, width = tables[t, T_INTS], tables[t, T_INT_WIDTH]
-            if touched[t] != event:
-                touched[t] = event
-                if row_of[t] < 0:
-                    if table_counters[t, M_LIVE] >= tables[t, T_CAPACITY]:
-                        _evict_oldest(
-                            t,
-                            tables,
-                            streams,
-                            table_counters,
-                            stream_counters,
-                            index,
-                            ints,
-                            longs,
-                            pairs,
-                            items,
-                            secret,
-                        )
-                    key = key_of[tables[t, T_KEY]]
-                    row_of[t] = _make_row(tables[t], table_counters[t], index, ints, longs, key, _tag(key, secret))
-                    _append_row(ints, base, width, table_counters[t], row_of[t])
-                elif table_counters[t, M_NEWEST] != row_of[t] + 1:
-                    _unlink_row(ints, base, width, table_counters[t], row_of[t])
-                    _append_row(ints, base, width, table_counters[t], row_of[t])
-            row = row_of[t]
-            at = base + row * width
-            long_at = tables[t, T_LONGS] + row * tables[t, T_LONG_WIDTH]
-            r = operations[o, O_WHAT]
-            if code == DO_COUNT:
-                head = at + rings[r, R_HEAD]
-                bucket = bucket_of[r]
-                if _ring_advance(ints, head, ints, head + 1, rings[r, R_SLOTS], bucket):
-                    ints[head + 1 + slot_of[r]] += 1
+            if m[passes + o]:
+                _apply(m, u, q, o, second, ms, numbers, event)
+
+
+@part
+def _apply(m: Int64s, u: Int32s, q: Int64s, o: Word, second: Word, ms: Word, numbers: Floats, event: Word) -> None:
+    """Carry one operation out."""
+    operation = m[B_OPERATIONS] + o * O_WIDTH
+    code, t = m[operation + O_CODE], m[operation + O_TABLE]
+    row = m[m[B_ROW_OF] + t]
+    item = m[m[B_KEY_OF] + m[operation + O_ITEM]] if code >= DO_PAIR else np.int64(0)
+    if code == DO_PAIR:
+        _count_pair(m, u, q, m[operation + O_WHAT], row, item, m[m[B_PAIR_OF] + o], second)
+        return
+    if code == DO_CLOSE:
+        return
+    if code >= DO_FIRST:
+        at = _at(m, t, m[operation + O_EXT], m[operation + O_WORD])
+        place = at // 2
+        if code == DO_FIRST:
+            if q[place] == 0 or ms < q[place]:
+                q[place] = ms
+            return
+        if code == DO_LAST:
+            q[place] = max(q[place], ms)
+            return
+        if code == DO_REPEAT:
+            if q[place] == item and abs(second - (np.int64(u[at + 3]) & _LOW)) <= m[operation + O_STEP]:
+                u[at + 2] += 1
+            else:
+                q[place] = item
+                u[at + 2] = 1
+            u[at + 3] = np.int32(second)
+            return
+        before = q[place]
+        q[place] = item
+        if not (item > 0 and before > 0 and 1 <= abs(item - before) <= m[operation + O_STEP]):
+            return
+    p = m[operation + O_WHAT]
+    pane = m[B_PANES] + p * P_WIDTH
+    number, clock = m[m[B_NUMBER] + p], _clock_of(u, row)
+    newest = number if clock == second else clock // m[pane + P_SECONDS]
+    bucket = _bucket(m, u, q, t, pane, _at(m, t, m[pane + P_EXT], m[pane + P_WORD]), number, newest)
+    if bucket == 0:
+        m[C_LATE] += 1
+        return
+    if code == DO_SUM or code == DO_MAX:
+        place = bucket * _LONGS + BUCKET_FIRST // 2 + m[operation + O_COLUMN]
+        amount = np.int64(np.rint(numbers[event, m[operation + O_ITEM]] * 1000.0))
+        if code == DO_SUM:
+            q[place] += amount
+        else:
+            q[place] = max(q[place], amount + 1)
+    else:
+        u[bucket * UNIT_WORDS + BUCKET_FIRST + m[operation + O_COLUMN]] += 1
+
+
+@part
+def _read_windows(m: Int64s, u: Int32s, q: Int64s, second: Word, ms: Word, values: Floats, made: Word) -> None:
+    """The windows of one set-up, into ``values[made]``. A pane is walked once, however many windows read it."""
+    key_of, row_of, sums = m[B_KEY_OF], m[B_ROW_OF], m[B_SUMS]
+    for r in range(m[N_READS]):
+        at = sums + r * BUCKET_COUNTS
+        for column in range(BUCKET_COUNTS):
+            m[at + column] = 0
+        read = m[B_READS] + r * R_WIDTH
+        v = m[read + R_VIEW]
+        row = m[row_of + v]
+        if row == 0:
+            continue
+        p = m[read + R_PANE]
+        pane = m[B_PANES] + p * P_WIDTH
+        bucket = np.int64(u[_at(m, v, m[pane + P_EXT], m[pane + P_WORD])])
+        if bucket == 0:
+            continue
+        number = newest = m[m[B_NUMBER] + p]
+        clock = _clock_of(u, row)
+        if clock > second:
+            newest = clock // m[pane + P_SECONDS]
+        oldest = newest - m[pane + P_SLOTS]
+        kind, columns = m[pane + P_KIND], m[pane + P_COLUMNS]
+        while bucket:
+            found = np.int64(u[bucket * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
+            if found <= oldest:
+                break
+            if found <= number:
+                first = bucket * UNIT_WORDS + BUCKET_FIRST
+                if kind == PANE_COUNTS:
+                    for column in range(columns):
+                        m[at + column] += u[first + column]
+                elif kind == PANE_SUMS:
+                    for column in range(columns):
+                        m[at + column] += q[first // 2 + column]
                 else:
-                    counters[G_LATE] += 1
-            elif code == DO_PAIR:
-                stream = streams[r]
-                pair_counters = stream_counters[r]
-                item = key_of[stream[S_ITEM]]
-                list_ends = at + stream[S_COLUMN]
-                pair0 = stream[S_PAIRS]
-                for one in range(stream[S_RING], stream[S_RING] + stream[S_RINGS]):
-                    head = at + rings[one, R_HEAD]
-                    bucket = bucket_of[one]
-                    _ring_advance(ints, head, ints, head + 1, rings[one, R_SLOTS], bucket)
-                # Pairs that no ring holds any more leave first: nobody can tell that they are gone.
-                while ints[list_ends]:
-                    oldest = ints[list_ends] - 1
-                    if _pair_in_rings(stream, rings, ints, at, np.int64(pairs[pair0 + oldest, PAIR_LAST]) & _LOW, 0):
-                        break
-                    _unlink_pair(pairs, pair0, ints, list_ends, oldest)
-                    ints[list_ends + 2] -= 1
-                    _free_pair(stream, pair_counters, pairs, items, index, secret, oldest)
-                tag = _pair_tag(row, item, secret)
-                pair = _find_pair(index, stream[S_INDEX], stream[S_MASK], tag, pairs, items, pair0, row, item)
-                if pair >= 0:
-                    last = np.int64(pairs[pair0 + pair, PAIR_LAST]) & _LOW
-                    if second > last:
-                        _pair_in_rings(stream, rings, ints, at, last, -1)
-                        _pair_in_rings(stream, rings, ints, at, second, 1)
-                        pairs[pair0 + pair, PAIR_LAST] = np.int32(second)
-                    if ints[list_ends + 1] != pair + 1:
-                        _unlink_pair(pairs, pair0, ints, list_ends, pair)
-                        _append_pair(pairs, pair0, ints, list_ends, pair)
-                    continue
-                if not _pair_in_rings(stream, rings, ints, at, second, 0):
-                    counters[G_LATE] += 1
-                    continue
-                if ints[list_ends + 2] >= stream[S_PER_KEY]:
-                    _cut_oldest_pair(stream, pair_counters, rings, ints, at, pairs, items, index, secret)
-                while pair_counters[P_LIVE] >= stream[S_CAPACITY] and table_counters[t, M_OLDEST] != row + 1:
-                    _evict_oldest(
-                        t, tables, streams, table_counters, stream_counters, index, ints, longs, pairs, items, secret
-                    )
-                if pair_counters[P_LIVE] >= stream[S_CAPACITY]:
-                    _cut_oldest_pair(stream, pair_counters, rings, ints, at, pairs, items, index, secret)
-                if pair_counters[P_FREE]:
-                    pair = pair_counters[P_FREE] - 1
-                    pair_counters[P_FREE] = pairs[pair0 + pair, PAIR_NEWER]
-                else:
-                    pair = pair_counters[P_USED]
-                    pair_counters[P_USED] += 1
-                pair_counters[P_LIVE] += 1
-                items[pair0 + pair] = item
-                pairs[pair0 + pair, PAIR_PARENT] = row
-                pairs[pair0 + pair, PAIR_LAST] = np.int32(second)
-                _append_pair(pairs, pair0, ints, list_ends, pair)
-                ints[list_ends + 2] += 1
-                _enter(index, stream[S_INDEX], stream[S_MASK], tag, pair)
-                _pair_in_rings(stream, rings, ints, at, second, 1)
-            elif code == DO_FIRST:
-                place = long_at + operations[o, O_COLUMN]
-                if longs[place] == 0 or ms < longs[place]:
-                    longs[place] = ms
-            elif code == DO_LAST:
-                longs[long_at + operations[o, O_COLUMN]] = max(longs[long_at + operations[o, O_COLUMN]], ms)
-            elif code == DO_SEQUENTIAL:
-                place = long_at + operations[o, O_COLUMN]
-                called, before = key_of[operations[o, O_ITEM]], longs[place]
-                longs[place] = called
-                if called > 0 and before > 0 and 1 <= abs(called - before) <= operations[o, O_STEP]:
-                    head = at + rings[r, R_HEAD]
-                    bucket = bucket_of[r]
-                    if _ring_advance(ints, head, ints, head + 1, rings[r, R_SLOTS], bucket):
-                        ints[head + 1 + slot_of[r]] += 1
-                    else:
-                        counters[G_LATE] += 1
-            elif code == DO_SUM:
-                head = at + rings[r, R_HEAD]
-                first = long_at + rings[r, R_LONG]
-                bucket = bucket_of[r]
-                if _ring_advance(ints, head, longs, first, rings[r, R_SLOTS], bucket):
-                    amount = np.int64(np.rint(numbers[event, operations[o, O_ITEM]] * 1000.0))
-                    longs[first + slot_of[r]] += amount
-                else:
-                    counters[G_LATE] += 1
+                    for column in range(columns):
+                        m[at + column] = max(m[at + column], q[first // 2 + column])
+            bucket = np.int64(u[bucket * UNIT_WORDS + BUCKET_NEXT])
+    for f in range(m[N_FEATURES]):
+        feature = m[B_FEATURES] + f * F_WIDTH
+        code, v, a, b = m[feature + F_CODE], m[feature + F_VIEW], m[feature + F_A], m[feature + F_B]
+        value = np.nan
+        if code >= READ_RATIO:
+            whole = values[made, b] if code == READ_RATIO else values[made, a] + values[made, b]
+            if whole > 0:
+                value = values[made, a] / whole
+        elif m[key_of + m[m[B_VIEWS] + v * V_WIDTH + V_KEY]] == 0:
+            pass
+        elif code == READ_COUNT:
+            value = np.float64(m[sums + a])
+        elif code == READ_SUM:
+            value = m[sums + a] / 1000.0
+        elif code == READ_SHARE:
+            if m[sums + b] > 0:
+                value = m[sums + a] / m[sums + b]
+        elif code == READ_MEAN:
+            if m[sums + b] > 0:
+                value = m[sums + a] / 1000.0 / m[sums + b]
+        elif code == READ_MAX:
+            if m[sums + a] > 0:
+                value = (m[sums + a] - 1) / 1000.0
+        elif code == READ_REPEAT:
+            value = 0.0
+            if m[row_of + v]:
+                at = _at(m, v, a, b)
+                item = m[key_of + m[feature + F_C]]
+                near = abs(second - (np.int64(u[at + 3]) & _LOW)) <= m[feature + F_D]
+                if item != 0 and q[at // 2] == item and near:
+                    value = np.float64(u[at + 2])
+        elif m[row_of + v]:
+            then = q[_at(m, v, a, b) // 2]
+            if then:
+                value = max(ms - then, np.int64(0)) / 1000.0
+        values[made, f] = value
+
+
+@part
+def _counts(m: Int64s, u: Int32s, q: Int64s, operation: Word, second: Word, ms: Word) -> bool:
+    """Whether an operation whose conditions hold applies to the event."""
+    key_of, row_of = m[B_KEY_OF], m[B_ROW_OF]
+    t = m[operation + O_TABLE]
+    if m[key_of + m[m[B_TABLES] + t * T_WIDTH + T_KEY]] == 0:
+        return False
+    code = m[operation + O_CODE]
+    if DO_PAIR <= code <= DO_CLOSE or code == DO_REPEAT:
+        item = m[key_of + m[operation + O_ITEM]]
+        if item == 0:
+            return False
+        if code == DO_CLOSE:
+            # A call that nobody saw begin leaves no trace when it ends.
+            s, row = m[operation + O_WHAT], m[row_of + t]
+            return row != 0 and _find_pair(u, q, _pair_home(m, s, row, item), s, row, item) != 0
+    asked = m[operation + O_NEW]
+    if asked == NEW_KEY:
+        other = m[operation + O_NEW_WHAT]
+        if m[key_of + m[m[B_TABLES] + other * T_WIDTH + T_KEY]] == 0:
+            return False
+        if m[row_of + other]:
+            first = q[_at(m, other, m[operation + O_NEW_WHERE], m[operation + O_NEW_WORD]) // 2]
+            within = m[operation + O_NEW_WITHIN]
+            return first == 0 or (within > 0 and first >= ms - within)
+    elif asked == NEW_PAIR:
+        s = m[operation + O_NEW_WHAT]
+        stream = m[B_STREAMS] + s * S_WIDTH
+        t = m[stream + S_TABLE]
+        row, item = m[row_of + t], m[key_of + m[stream + S_ITEM]]
+        if item == 0 or m[key_of + m[m[B_TABLES] + t * T_WIDTH + T_KEY]] == 0:
+            return False
+        if row:
+            pair = _find_pair(u, q, _pair_home(m, s, row, item), s, row, item)
+            if pair:
+                pane = m[B_PANES] + m[operation + O_NEW_WHERE] * P_WIDTH
+                width = m[pane + P_SECONDS]
+                newest = max(second, _clock_of(u, row)) // width
+                return _last_of(u, pair) // width <= newest - m[pane + P_SLOTS]
+    return True
+
+
+@part
+def _remember(index: Int64s, seen: Int64s, m: Int64s, print64: Word, ms: Word) -> None:
+    """Remember the event; the one that was remembered longest makes room."""
+    mask, capacity = m[C_SEEN_MASK], m[C_SEEN_CAPACITY]
+    slot = m[C_SEEN] % capacity
+    if m[C_SEEN] >= capacity:
+        tag = _seen_tag(seen[slot, SEEN_PRINT], seen[slot, SEEN_MS], m)
+        _remove(index, np.int64(0), mask, tag, slot)
+    seen[slot, SEEN_PRINT], seen[slot, SEEN_MS] = print64, ms
+    _enter(index, np.int64(0), mask, _seen_tag(print64, ms, m), slot)
+    m[C_SEEN] += 1
+
+
+# --- other windows, other limits --------------------------------------------------------------------------------
 
 
 @compiled
-def rebuild_index(
-    tables: Int64s,
+def adopt_rows(
+    m: Int64s, u: Int32s, q: Int64s, table: Word, other_m: Int64s, other: Int32s, their_q: Int64s, other_table: Word, columns: Int64s, words: Int64s,
     streams: Int64s,
-    secret: UInt64s,
-    table_counters: Int64s,
-    counters: Int64s,
-    index: Int64s,
-    ints: Int32s,
-    longs: Int64s,
-    pairs: Int32s,
-    items: Int64s,
-    seen: Int64s,
-) -> None:
-    """Enter every living row, pair and remembered event into an empty index; used after loading a snapshot."""
-    for t in range(tables.shape[0]):
-        base, width = tables[t, T_INTS], tables[t, T_INT_WIDTH]
-        row = table_counters[t, M_OLDEST]
-        while row:
-            key = longs[tables[t, T_LONGS] + (row - 1) * tables[t, T_LONG_WIDTH] + ROW_KEY]
-            _enter(index, tables[t, T_INDEX], tables[t, T_MASK], _tag(key, secret), row - 1)
-            for s in range(tables[t, T_STREAM], tables[t, T_STREAM] + tables[t, T_STREAMS]):
-                pair = ints[base + (row - 1) * width + streams[s, S_COLUMN]]
-                while pair:
-                    tag = _pair_tag(row - 1, items[streams[s, S_PAIRS] + pair - 1], secret)
-                    _enter(index, streams[s, S_INDEX], streams[s, S_MASK], tag, pair - 1)
-                    pair = pairs[streams[s, S_PAIRS] + pair - 1, PAIR_NEWER]
-            row = ints[base + (row - 1) * width + ROW_NEWER]
-    for slot in range(min(counters[G_SEEN], counters[G_SEEN_CAPACITY])):
-        tag = _seen_tag(seen[slot, SEEN_PRINT], seen[slot, SEEN_MS], secret)
-        _enter(index, counters[G_SEEN_INDEX], counters[G_SEEN_MASK], tag, slot)
+) -> None:  # fmt: skip
+    """Take over the rows of ``other_table`` of another fold into ``table``, longest idle first.
+
+    ``columns`` (…, their pane, column, our pane, column), ``words`` (…, their part, word, ours) and ``streams``
+    (…, their stream, ours) say what is taken over. Pairs are counted anew, so that every length of time that is
+    declared here has its counts.
+    """
+    in_use, exts = m[B_IN_USE], m[m[B_TABLES] + table * T_WIDTH + T_EXTS]
+    for t in range(m[N_TABLES]):
+        m[in_use + t] = 0
+    theirs = other_m[other_m[B_OF_TABLES] + other_table * M_WIDTH + M_OLDEST]
+    while theirs:
+        key = their_q[theirs * _LONGS + ROW_KEY]
+        home = _row_home(m, table, key)
+        row = _find_row(u, q, home, table, key)
+        clock = _clock_of(other, theirs)
+        if row:
+            _unlink_row(m, u, table, row)
+            _append_row(m, u, table, row)
+            clock = max(clock, _clock_of(u, row))
+            u[row * UNIT_WORDS + ROW_CLOCK] = np.int32(clock)
+        else:
+            m[in_use + table] = 0
+            if m[C_LEFT] <= exts:
+                _make_room(m, u, q, 1 + exts)
+            row = _make_row(m, u, q, home, table, key, clock)
+        m[in_use + table] = row
+        _spread(m, u, table, row, exts)
+        for w in range(words.shape[0]):
+            place = _word(other, theirs, words[w, 1], words[w, 2]) // 2
+            q[_at(m, table, words[w, 3], words[w, 4]) // 2] = their_q[place]
+        for c in range(columns.shape[0]):
+            their_pane = other_m[B_PANES] + columns[c, 1] * P_WIDTH
+            pane, column = m[B_PANES] + columns[c, 3] * P_WIDTH, columns[c, 4]
+            head = _at(m, table, m[pane + P_EXT], m[pane + P_WORD])
+            newest = clock // m[pane + P_SECONDS]
+            counts = m[pane + P_KIND] == PANE_COUNTS
+            bucket = np.int64(other[_word(other, theirs, other_m[their_pane + P_EXT], other_m[their_pane + P_WORD])])
+            while bucket:
+                number = np.int64(other[bucket * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
+                first = bucket * UNIT_WORDS + BUCKET_FIRST
+                amount = np.int64(other[first + columns[c, 2]]) if counts else their_q[first // 2 + columns[c, 2]]
+                made = _bucket(m, u, q, table, pane, head, number, newest) if amount else np.int64(0)
+                if made and counts:
+                    u[made * UNIT_WORDS + BUCKET_FIRST + column] = np.int32(amount)
+                elif made:
+                    q[made * _LONGS + BUCKET_FIRST // 2 + column] = amount
+                bucket = np.int64(other[bucket * UNIT_WORDS + BUCKET_NEXT])
+        for s in range(streams.shape[0]):
+            their_stream, ours = other_m[B_STREAMS] + streams[s, 1] * S_WIDTH, streams[s, 2]
+            stream = m[B_STREAMS] + ours * S_WIDTH
+            ends = _word(other, theirs, other_m[their_stream + S_EXT], other_m[their_stream + S_WORD])
+            pair = np.int64(other[ends])
+            while pair:
+                last, item = _last_of(other, pair), their_q[pair * _LONGS + PAIR_ITEM]
+                for g in range(m[stream + S_GRID], m[stream + S_GRID] + m[stream + S_GRIDS]):
+                    p = m[m[B_GRIDS] + g * G_WIDTH + G_PANE]
+                    m[m[B_NUMBER] + p] = last // m[m[B_PANES] + p * P_WIDTH + P_SECONDS]
+                known = _use_pair(m, u, q, ours, row, item)
+                _count_pair(m, u, q, ours, row, item, known, last)
+                pair = np.int64(other[pair * UNIT_WORDS + PAIR_NEWER])
+        theirs = np.int64(other[theirs * UNIT_WORDS + ROW_NEWER])
+
+
+@compiled
+def index_seen(m: Int64s, seen: Int64s, index: Int64s) -> None:
+    """Enter every remembered event into an empty index; used after loading a snapshot."""
+    for slot in range(min(m[C_SEEN], m[C_SEEN_CAPACITY])):
+        tag = _seen_tag(seen[slot, SEEN_PRINT], seen[slot, SEEN_MS], m)
+        _enter(index, np.int64(0), m[C_SEEN_MASK], tag, slot)
+
+
+@compiled
+def longest_chain(m: Int64s, u: Int32s) -> Word:
+    """The longest search that any row or pair needs now."""
+    longest = 0
+    for home in range(m[B_HEADS], m[B_HEADS] + m[C_HEADS_MASK] + 1):
+        length = 0
+        unit = np.int64(u[home])
+        while unit:
+            length += 1
+            unit = np.int64(u[unit * UNIT_WORDS + ROW_NEXT])
+        longest = max(longest, length)
+    return longest
 
 
 @compiled

@@ -1,8 +1,13 @@
-"""From declared windows to the numbers that the kernels read: keys, tables, rings, streams, operations, features.
+"""From declared windows to the numbers that the kernels read: keys, tables, panes, streams, operations, features.
 
-A window is made of primitives (a ring of counts, a ring of sums, a stream of pairs, a first or last time) that live
-in the row of one key. Primitives of identical content are stored once, however many windows read them. The column
-constants here are the contract with ``kernels``; neither side knows anything else of the other.
+A window is made of primitives that live with one key: columns of counts, sums or maxima in time buckets, streams of
+pairs, a first or last time, the number called last. Primitives of identical content are stored once, however many
+windows read them. The column constants here are the contract with ``kernels``; neither side knows anything else of
+the other.
+
+A *table* holds the keys of one ``by``. A *view* is a table looked up by some key of the present call: usually its own,
+but also that of another field (``for``). A *pane* is the buckets of one length and number that a key has; its columns
+are what is counted in each of them. A bucket in which nothing was counted takes no memory.
 """
 
 from __future__ import annotations
@@ -14,71 +19,128 @@ import numpy as np
 import numpy.typing as npt
 
 from antifraud.domain import EventKind
-from antifraud.features.windows import WindowSet, WindowSpec
+from antifraud.features.windows import DERIVED, MOST_CONDITIONS, NUMBER_FIELDS, WindowSet, WindowSpec
 
 Int64s = npt.NDArray[np.int64]
+#: What makes a primitive the same in two plans.
+Identity = tuple[object, ...]
 
 EVENT_CODES: Final = {kind: code for code, kind in enumerate(EventKind)}
 SETUP: Final = EVENT_CODES[EventKind.SETUP]
 REPORT: Final = EVENT_CODES[EventKind.REPORT]
 
 #: The text fields that every event is recognised by (the last two in reports only): always first among the fields.
-IDENTITY_FIELDS: Final = ("caller", "callee", "label", "reporter")
+IDENTITY_FIELDS: Final = ("call_id", "caller", "callee", "label", "reporter")
+
+#: Memory is handed out in units of this many bytes: a row's head, a part of its payload, a bucket, a pair.
+UNIT_BYTES: Final = 32
+UNIT_WORDS: Final = UNIT_BYTES // 4
 
 # Keys: how the key of a table, or the item of a pair, is made.
-KEY_FIELD, KEY_PREFIX, KEY_PAIR = 0, 1, 2
-
+KEY_FIELD, KEY_PREFIX, KEY_PAIR, KEY_WIDTH = range(4)
 # Columns of ``tables``.
-T_KEY, T_INTS, T_INT_WIDTH, T_LONGS, T_LONG_WIDTH, T_INDEX, T_MASK, T_CAPACITY, T_STREAM, T_STREAMS, T_USED_BY = range(
-    11
-)
-# Columns of ``streams``.
-S_TABLE, S_ITEM, S_COLUMN, S_RING, S_RINGS, S_PAIRS, S_CAPACITY, S_INDEX, S_MASK, S_PER_KEY = range(10)
-# Columns of ``rings``; the slots of a ring of sums lie in longs, of all others right behind their head in ints.
-R_TABLE, R_HEAD, R_SLOTS, R_WIDTH, R_LONG = range(5)
-# Columns of ``operations``.
-O_CODE, O_TABLE, O_CONDITIONS, O_WHAT, O_ITEM, O_STEP, O_COLUMN, O_NEW_TABLE, O_NEW_COLUMN, O_NEW_WITHIN = range(10)
-DO_COUNT, DO_SUM, DO_PAIR, DO_FIRST, DO_LAST, DO_SEQUENTIAL = range(6)
+T_KEY, T_EXTS, T_PANE, T_PANES, T_STREAM, T_STREAMS, T_USED_BY, T_WIDTH = range(8)
+# Columns of ``views``; the first ones are the tables by their own keys.
+V_TABLE, V_KEY, V_WIDTH = range(3)
+# Columns of ``panes``: where its newest bucket is named (part of the payload, word in it), how long and how many
+# its buckets are, what its columns hold.
+P_TABLE, P_EXT, P_WORD, P_SECONDS, P_SLOTS, P_KIND, P_COLUMNS, P_WIDTH = range(8)
+PANE_COUNTS, PANE_SUMS, PANE_MAXIMA = range(3)
+# Columns of ``streams``; three words of the payload: oldest pair, newest pair, how many.
+S_TABLE, S_ITEM, S_EXT, S_WORD, S_GRID, S_GRIDS, S_WIDTH = range(7)
+# Columns of ``grids``: where a stream's pairs are counted by the bucket of their last occurrence.
+G_PANE, G_COLUMN, G_WIDTH = range(3)
+# Columns of ``operations``: what is done, where (pane and column or stream, part and word of the payload), with what
+# (item's key or number's place, step), and whether it wants something new (which table or stream, where in it).
+(
+    O_CODE, O_TABLE, O_CONDITIONS, O_WHAT, O_COLUMN, O_EXT, O_WORD, O_ITEM, O_STEP, O_NEW, O_NEW_WHAT, O_NEW_WHERE,
+    O_NEW_WORD, O_NEW_WITHIN, O_WIDTH,
+) = range(15)  # fmt: skip
+# The order matters: from DO_PAIR on an operation has an item, from DO_FIRST on a word of the payload.
+DO_COUNT, DO_SUM, DO_MAX, DO_PAIR, DO_CLOSE, DO_FIRST, DO_LAST, DO_SEQUENTIAL, DO_REPEAT = range(9)
+NEW_NOT_ASKED, NEW_KEY, NEW_PAIR = range(3)
+# Columns of ``reads``: the panes that the windows of a set-up are made of.
+R_VIEW, R_PANE, R_WIDTH = range(3)
 # Columns of ``features``.
-F_CODE, F_TABLE, F_A, F_B = range(4)
-READ_COUNT, READ_SHARE, READ_SUM, READ_MEAN, READ_SINCE = range(5)
+F_CODE, F_VIEW, F_A, F_B, F_C, F_D, F_WIDTH = range(7)
+(
+    READ_COUNT, READ_SHARE, READ_SUM, READ_MEAN, READ_MAX, READ_SINCE, READ_REPEAT, READ_RATIO, READ_BALANCE,
+) = range(9)  # fmt: skip
 
-#: The first columns of a row: neighbours in the order of use (ints), the key itself (longs).
-ROW_OLDER, ROW_NEWER, ROW_INTS = 0, 1, 2
-ROW_KEY, ROW_LONGS = 0, 1
+#: The words of a row's head.
+ROW_KEY, ROW_NEXT, ROW_TAG, ROW_OLDER, ROW_NEWER, ROW_CLOCK, ROW_EXT = 0, 2, 3, 4, 5, 6, 7
+#: The words of a part of a row's payload: the next part, then 7 words; 64-bit values begin at 2, 4 and 6.
+EXT_NEXT, EXT_FIRST = 0, 1
+#: The words of a bucket: the next older one, its number, then 6 counts or 3 64-bit values.
+BUCKET_NEXT, BUCKET_NUMBER, BUCKET_FIRST = 0, 1, 2
+BUCKET_COUNTS: Final = 6
+BUCKET_LONGS: Final = 3
+#: The words of a pair.
+PAIR_ITEM, PAIR_NEXT, PAIR_TAG, PAIR_OLDER, PAIR_NEWER, PAIR_LAST, PAIR_PARENT = 0, 2, 3, 4, 5, 6, 7
 
 
-class _Condition(NamedTuple):
+class Condition(NamedTuple):
     """What an event must satisfy to be counted by a primitive."""
 
     on: str
-    texts: tuple[str, ...]
-    has: str
-    new: str
-    new_within_s: int
+    texts: tuple[str, ...] = ()
+    has: str = ""
+    new: str = ""
+    new_within_s: int = 0
+    new_grid: tuple[int, int] = (0, 0)
+
+
+ANY_SETUP: Final = Condition("setup")
+
+
+class Place(NamedTuple):
+    """Where a primitive lives: a column of a pane, a stream, or a word of a row's payload."""
+
+    table: int
+    kind: str
+    where: int
+    column: int
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The layout of the state for one WindowSet, before capacities are known.
+    """The layout of the state for one WindowSet; it does not depend on how much memory there is.
 
-    ``fields`` are the text fields that are hashed per event; ``conditions`` and ``numbers`` say per kind of event
-    which bit stands for which condition or known number. ``tables``, ``streams`` hold widths and columns; bases
-    and capacities are filled in by the fold.
+    ``fields`` are the text fields that are hashed per event. ``conditions`` lists per kind of event the conditions in
+    the order of their bits, ``known`` the numbers that must be known with theirs. ``places`` and ``table_names`` tell
+    what is the same in another plan.
     """
 
     fields: tuple[str, ...]
     numbers: tuple[str, ...]
-    conditions: tuple[tuple[tuple[str, int], ...], ...]
+    conditions: tuple[tuple[str, ...], ...]
     known: tuple[tuple[tuple[str, int], ...], ...]
     keys: Int64s
     tables: Int64s
+    views: Int64s
+    panes: Int64s
     streams: Int64s
-    rings: Int64s
+    grids: Int64s
     operations: Int64s
     spans: Int64s
+    reads: Int64s
     features: Int64s
     table_names: tuple[str, ...]
     stream_names: tuple[str, ...]
+    places: dict[Identity, Place]
+
+    @property
+    def parts(self) -> tuple[Int64s, ...]:
+        """Everything that the kernels read, in the order in which they know it."""
+        return (
+            self.keys, self.tables, self.views, self.panes, self.streams, self.grids, self.operations, self.spans,
+            self.reads, self.features,
+        )  # fmt: skip
+
+    def units_of_one_event(self) -> int:
+        """The most units that the keys of one event can need, however long they have been filling up."""
+        rows = sum(1 + int(table[T_EXTS]) for table in self.tables)
+        buckets = sum(1 + int(pane[P_SLOTS]) for pane in self.panes)
+        return rows + buckets + 2 * len(self.streams)
 
 
 def make_plan(windows: WindowSet) -> Plan:
@@ -89,17 +151,28 @@ def make_plan(windows: WindowSet) -> Plan:
 class _Table(msgspec.Struct):
     key: int
     name: str
-    ints: int = ROW_INTS
-    longs: int = ROW_LONGS
+    #: For every part of the payload, which of its words 1-7 are taken.
+    exts: list[list[bool]] = []
+
+
+class _Pane(msgspec.Struct):
+    table: int
+    kind: int
+    over: int
+    buckets: int
+    group: str
+    ext: int = 0
+    word: int = 0
+    columns: int = 0
 
 
 class _Stream(msgspec.Struct):
     table: int
     item: int
-    column: int
     name: str
-    rings: list[tuple[int, int]]
-    condition: _Condition
+    ext: int
+    word: int
+    grids: dict[tuple[int, int], tuple[int, int]] = {}
 
 
 class _Planner:
@@ -110,116 +183,147 @@ class _Planner:
         self.keys: dict[tuple[int, int, int], int] = {}
         self.tables: dict[tuple[tuple[str, ...], int], int] = {}
         self.table_list: list[_Table] = []
-        self.streams: dict[tuple[int, int, _Condition], int] = {}
+        self.views: dict[tuple[int, int], int] = {}
+        self.panes: list[_Pane] = []
+        self.streams: dict[Identity, int] = {}
         self.stream_list: list[_Stream] = []
-        self.rings: dict[tuple[object, ...], int] = {}
-        self.ring_rows: list[list[int]] = []
-        self.columns: dict[tuple[object, ...], int] = {}
+        self.places: dict[Identity, Place] = {}
         self.operations: list[list[int]] = []
-        self.bits: list[dict[tuple[str, str], int]] = [{} for _ in EventKind]
-        self.stream_reads: list[tuple[int, int, int, int]] = []
+        self.texts: list[list[str]] = [[] for _ in EventKind]
+        #: (view's table, view's key, pane) → place among the reads; views of other keys are numbered at the end.
+        self.reads: dict[tuple[int, int, int], int] = {}
+        self.by_name: dict[str, int] = {}
 
     def plan(self) -> Plan:
-        features = [self._feature(place, spec) for place, spec in enumerate(self.windows.specs)]
-        streams = self._streams()
-        for stream, over, buckets, feature in self.stream_reads:
-            first = streams[stream][S_RING]
-            features[feature][F_A] = first + self.stream_list[stream].rings.index((over, buckets))
+        raw = []
+        for place, spec in enumerate(self.windows.specs):
+            raw.append(self._feature(spec))
+            self.by_name[spec.name] = place
+        pane_order = sorted(range(len(self.panes)), key=lambda p: (self.panes[p].table, p))
+        pane_at = {old: new for new, old in enumerate(pane_order)}
+        stream_order = sorted(range(len(self.stream_list)), key=lambda s: (self.stream_list[s].table, s))
+        stream_at = {old: new for new, old in enumerate(stream_order)}
+        self._renumber(pane_at, stream_at)
+        panes = [self.panes[old] for old in pane_order]
+        streams = [self.stream_list[old] for old in stream_order]
+        grids: list[list[int]] = []
+        stream_rows = []
+        for stream in streams:
+            row = [stream.table, stream.item, stream.ext, stream.word, len(grids), len(stream.grids)]
+            grids += [[pane_at[pane], column] for pane, column in stream.grids.values()]
+            stream_rows.append(row)
         tables = []
         for number, table in enumerate(self.table_list):
-            row = [0] * 11
-            row[T_KEY], row[T_INT_WIDTH], row[T_LONG_WIDTH] = table.key, table.ints, table.longs
-            own = [s for s, stream in enumerate(self.stream_list) if stream.table == number]
-            row[T_STREAM], row[T_STREAMS] = (own[0] if own else 0), len(own)
-            row[T_USED_BY] = sum(
-                1 << kind
-                for kind in range(len(EventKind))
-                if any(op[0] == kind and number in (op[1 + O_TABLE], op[1 + O_NEW_TABLE]) for op in self.operations)
-            )
+            row = [0] * T_WIDTH
+            row[T_KEY], row[T_EXTS] = table.key, len(table.exts)
+            row[T_PANE], row[T_PANES] = _span([pane.table for pane in panes], number)
+            row[T_STREAM], row[T_STREAMS] = _span([stream.table for stream in streams], number)
+            row[T_USED_BY] = sum(1 << kind for kind in range(len(EventKind)) if self._used(kind, number, streams))
             tables.append(row)
         self.operations.sort(key=lambda op: (op[0], op[1 + O_TABLE]))
-        spans = []
-        for kind in range(len(EventKind)):
-            places = [place for place, op in enumerate(self.operations) if op[0] == kind]
-            spans.append([places[0], places[-1] + 1] if places else [0, 0])
+        own = {(number, table.key): number for number, table in enumerate(self.table_list)}
+        views = {**own, **{view: len(own) + at for at, view in enumerate(v for v in self.views if v not in own)}}
+        reads = [[views[table, key], pane_at[pane]] for table, key, pane in self.reads]
+        features = [[code, 0 if view is None else views[view], *rest] for code, view, rest in raw]
         return Plan(
             fields=tuple(self.fields),
             numbers=tuple(self.numbers),
-            conditions=tuple(
-                tuple((text, bit) for (what, text), bit in bits.items() if what == "where") for bits in self.bits
-            ),
+            conditions=tuple(tuple(texts) for texts in self.texts),
             known=tuple(
-                tuple((text, bit) for (what, text), bit in bits.items() if what == "has") for bits in self.bits
+                tuple((name, _HAS + bit) for bit, name in enumerate(NUMBER_FIELDS) if NUMBER_FIELDS[name] == kind.value)
+                for kind in EventKind
             ),
-            keys=_matrix([list(key) for key in self.keys], 3),
-            tables=_matrix(tables, 11),
-            streams=_matrix(streams, 10),
-            rings=_matrix(self.ring_rows, 5),
-            operations=_matrix([op[1:] for op in self.operations], 10),
-            spans=_matrix(spans, 2),
-            features=_matrix(features, 4),
+            keys=_matrix([list(key) for key in self.keys], KEY_WIDTH),
+            tables=_matrix(tables, T_WIDTH),
+            views=_matrix([list(view) for view in views], V_WIDTH),
+            panes=_matrix(
+                [[p.table, p.ext, p.word, p.over // p.buckets, p.buckets, p.kind, p.columns] for p in panes], P_WIDTH
+            ),
+            streams=_matrix(stream_rows, S_WIDTH),
+            grids=_matrix(grids, G_WIDTH),
+            operations=_matrix([op[1:] for op in self.operations], O_WIDTH),
+            spans=_matrix([_bounds([op[0] for op in self.operations], kind) for kind in range(len(EventKind))], 2),
+            reads=_matrix(reads, R_WIDTH),
+            features=_matrix(features, F_WIDTH),
             table_names=tuple(table.name for table in self.table_list),
-            stream_names=tuple(stream.name for stream in self.stream_list),
+            stream_names=tuple(stream.name for stream in streams),
+            places=self.places,
         )
 
-    def _streams(self) -> list[list[int]]:
-        # Streams of one table lie side by side, and so do the rings of one stream: the kernels read ranges.
-        order = sorted(range(len(self.stream_list)), key=lambda s: (self.stream_list[s].table, s))
-        moved = {old: new for new, old in enumerate(order)}
-        self.stream_list = [self.stream_list[old] for old in order]
-        self.stream_reads = [(moved[s], over, buckets, f) for s, over, buckets, f in self.stream_reads]
-        rows = []
-        for number, stream in enumerate(self.stream_list):
-            row = [0] * 10
-            row[S_TABLE], row[S_ITEM], row[S_COLUMN] = stream.table, stream.item, stream.column
-            row[S_RING], row[S_RINGS] = len(self.ring_rows), len(stream.rings)
-            for over, buckets in stream.rings:
-                self._add_ring(stream.table, over, buckets, longs=False)
-            rows.append(row)
-            self._operate(stream.condition, DO_PAIR, stream.table, what=number, item=stream.item)
-        return rows
+    def _renumber(self, pane_at: dict[int, int], stream_at: dict[int, int]) -> None:
+        """Panes and streams of one table lie side by side; whoever names one by number learns its new one."""
+        for op in self.operations:
+            if op[1 + O_CODE] in (DO_PAIR, DO_CLOSE):
+                op[1 + O_WHAT] = stream_at[op[1 + O_WHAT]]
+            elif op[1 + O_CODE] in _IN_PANES:
+                op[1 + O_WHAT] = pane_at[op[1 + O_WHAT]]
+            if op[1 + O_NEW] == NEW_PAIR:
+                op[1 + O_NEW_WHAT] = stream_at[op[1 + O_NEW_WHAT]]
+                op[1 + O_NEW_WHERE] = pane_at[op[1 + O_NEW_WHERE]]
+        for identity, place in self.places.items():
+            if place.kind == "stream":
+                self.places[identity] = place._replace(where=stream_at[place.where])
+            elif place.kind == "pane":
+                self.places[identity] = place._replace(where=pane_at[place.where])
 
-    def _feature(self, place: int, spec: WindowSpec) -> list[int]:
+    def _used(self, kind: int, table: int, streams: list[_Stream]) -> bool:
+        for op in self.operations:
+            if op[0] != kind:
+                continue
+            if op[1 + O_TABLE] == table:
+                return True
+            if op[1 + O_NEW] == NEW_KEY and op[1 + O_NEW_WHAT] == table:
+                return True
+            if op[1 + O_NEW] == NEW_PAIR and streams[op[1 + O_NEW_WHAT]].table == table:
+                return True
+        return False
+
+    # --- windows ------------------------------------------------------------------------------------------------
+
+    def _feature(self, spec: WindowSpec) -> tuple[int, tuple[int, int] | None, list[int]]:
+        """Code, view as (table, key) where the window has one, and the four things that the code wants to know."""
+        if spec.kind in DERIVED:
+            code = READ_RATIO if spec.kind == "ratio" else READ_BALANCE
+            return code, None, [self.by_name[spec.of], self.by_name[spec.to], 0, 0]
         table = self._table(spec.by, spec.cut)
+        key = self._key(spec.seen_by, spec.cut) if spec.seen_by else self.table_list[table].key
+        view = (table, key)
+        self.views.setdefault(view, len(self.views))
         texts = tuple(sorted({text for text in (spec.where, spec.among) if text}))
-        has = spec.of if spec.kind in ("sum", "mean") else ""
-        condition = _Condition(spec.on, texts, has, spec.new, spec.new_within_s)
-        over, buckets = spec.over_s, spec.buckets
+        has = spec.of if spec.kind in ("sum", "mean", "max") else ""
+        grid = (spec.over_s, spec.buckets)
+        asks = spec.new_grid if spec.new == "pair" else (0, 0)
+        condition = Condition(spec.on, texts, has, spec.new, spec.new_within_s, asks)
         if spec.kind == "count":
-            return [READ_COUNT, table, self._counts(table, condition, over, buckets), 0]
+            return READ_COUNT, view, [self._read(view, self._counts(table, condition, grid)), 0, 0, 0]
         if spec.kind == "share":
-            among = condition._replace(texts=(spec.among,) if spec.among else ())
-            part = self._counts(table, condition, over, buckets)
-            return [READ_SHARE, table, part, self._counts(table, among, over, buckets)]
+            among = Condition(spec.on, (spec.among,) if spec.among else ())
+            part = self._read(view, self._counts(table, condition, grid))
+            return READ_SHARE, view, [part, self._read(view, self._counts(table, among, grid)), 0, 0]
         if spec.kind == "sum":
-            return [READ_SUM, table, self._sums(table, condition, over, buckets), 0]
+            return READ_SUM, view, [self._read(view, self._amounts(table, condition, grid, DO_SUM)), 0, 0, 0]
+        if spec.kind == "max":
+            return READ_MAX, view, [self._read(view, self._amounts(table, condition, grid, DO_MAX)), 0, 0, 0]
         if spec.kind == "mean":
-            total = self._sums(table, condition, over, buckets)
-            return [READ_MEAN, table, total, self._counts(table, condition, over, buckets)]
-        if spec.kind == "distinct":
-            return self._distinct(place, spec, table, condition)
+            total = self._read(view, self._amounts(table, condition, grid, DO_SUM))
+            return READ_MEAN, view, [total, self._read(view, self._counts(table, condition, grid)), 0, 0]
+        if spec.kind in ("distinct", "open"):
+            return READ_COUNT, view, [self._read(view, self._pairs(spec, table, condition, grid)), 0, 0, 0]
         if spec.kind == "sequential":
-            return [READ_COUNT, table, self._sequential(spec, table, condition), 0]
-        code = DO_FIRST if spec.kind == "age" else DO_LAST
-        return [READ_SINCE, table, self._time(table, condition, code), 0]
+            return READ_COUNT, view, [self._read(view, self._sequential(spec, table, condition, grid)), 0, 0, 0]
+        if spec.kind == "repeat":
+            item = self._key((spec.of,), spec.cut)
+            place = self._repeat(spec, table, condition, item)
+            return READ_REPEAT, view, [place.where, place.column, item, spec.over_s]
+        place = self._time(table, condition, DO_FIRST if spec.kind == "age" else DO_LAST)
+        return READ_SINCE, view, [place.where, place.column, 0, 0]
 
-    def _distinct(self, place: int, spec: WindowSpec, table: int, condition: _Condition) -> list[int]:
-        item = self._key((spec.of,), spec.cut)
-        identity = (table, item, condition)
-        if identity not in self.streams:
-            self.streams[identity] = len(self.stream_list)
-            name = f"{self.table_list[table].name}>{spec.of}"
-            taken = sum(stream.name.split("#")[0] == name for stream in self.stream_list)
-            column = self._ints(table, 3)
-            self.stream_list.append(
-                _Stream(table, item, column, f"{name}#{taken + 1}" if taken else name, [], condition)
-            )
-        stream = self.streams[identity]
-        size = (spec.over_s, spec.buckets)
-        if size not in self.stream_list[stream].rings:
-            self.stream_list[stream].rings.append(size)
-        self.stream_reads.append((stream, *size, place))
-        return [READ_COUNT, table, 0, 0]
+    def _read(self, view: tuple[int, int], place: Place) -> int:
+        """Where the value of a column is found once the panes of a set-up are read."""
+        at = self.reads.setdefault((*view, place.where), len(self.reads))
+        return at * BUCKET_COUNTS + place.column
+
+    # --- keys and tables ----------------------------------------------------------------------------------------
 
     def _key(self, by: tuple[str, ...], cut: int) -> int:
         parts = []
@@ -228,9 +332,8 @@ class _Planner:
             base = field.removesuffix("_prefix")
             if base not in self.fields:
                 self.fields.append(base)
-            shape = (
-                (KEY_PREFIX, self.fields.index(base), 10**cut) if prefix else (KEY_FIELD, self.fields.index(base), 0)
-            )
+            at = self.fields.index(base)
+            shape = (KEY_PREFIX, at, 10**cut) if prefix else (KEY_FIELD, at, 0)
             parts.append(self.keys.setdefault(shape, len(self.keys)))
         key = parts[0]
         for part in parts[1:]:
@@ -246,82 +349,179 @@ class _Planner:
             self.table_list.append(_Table(self._key(by, cut), name))
         return self.tables[identity]
 
-    def _ints(self, table: int, count: int) -> int:
-        column = self.table_list[table].ints
-        self.table_list[table].ints += count
-        return column
+    def _payload(self, table: int, words: int) -> tuple[int, int]:
+        """A free place of 1 to 3 words, or of 2 that hold one 64-bit value, in a row's payload: (part, word)."""
+        exts = self.table_list[table].exts
+        begins = (2, 4, 6) if words == 2 else range(EXT_FIRST, UNIT_WORDS - words + 1)
+        for number, taken in enumerate(exts):
+            for word in begins:
+                if not any(taken[word : word + words]):
+                    taken[word : word + words] = [True] * words
+                    return number, word
+        exts.append([True] + [False] * (UNIT_WORDS - 1))
+        return self._payload(table, words)
 
-    def _longs(self, table: int, count: int) -> int:
-        column = self.table_list[table].longs
-        self.table_list[table].longs += count
-        return column
+    # --- primitives ---------------------------------------------------------------------------------------------
 
-    def _add_ring(self, table: int, over: int, buckets: int, *, longs: bool) -> int:
-        head = self._ints(table, 1 if longs else 1 + buckets)
-        slots = self._longs(table, buckets) if longs else head + 1
-        self.ring_rows.append([table, head, buckets, over // buckets, slots if longs else -1])
-        return len(self.ring_rows) - 1
+    def _column(self, table: int, kind: int, grid: tuple[int, int], group: str) -> tuple[int, int]:
+        """A free column for buckets of this grid: (pane, column). Columns of one kind of event share buckets."""
+        room = BUCKET_COUNTS if kind == PANE_COUNTS else BUCKET_LONGS
+        wanted = (table, kind, *grid, group)
+        for number, pane in enumerate(self.panes):
+            if (pane.table, pane.kind, pane.over, pane.buckets, pane.group) == wanted and pane.columns < room:
+                pane.columns += 1
+                return number, pane.columns - 1
+        ext, word = self._payload(table, 1)
+        self.panes.append(_Pane(*wanted, ext=ext, word=word, columns=1))
+        return len(self.panes) - 1, 0
 
-    def _counts(self, table: int, condition: _Condition, over: int, buckets: int) -> int:
-        identity = ("count", table, condition, over, buckets)
-        if identity not in self.rings:
-            self.rings[identity] = self._add_ring(table, over, buckets, longs=False)
-            self._operate(condition, DO_COUNT, table, what=self.rings[identity])
-        return self.rings[identity]
+    def _counts(self, table: int, condition: Condition, grid: tuple[int, int]) -> Place:
+        identity: Identity = ("count", self._name(table), condition, grid)
+        if identity not in self.places:
+            pane, column = self._column(table, PANE_COUNTS, grid, condition.on)
+            self.places[identity] = Place(table, "pane", pane, column)
+            self._operate(condition, DO_COUNT, table, what=pane, column=column)
+        return self.places[identity]
 
-    def _sums(self, table: int, condition: _Condition, over: int, buckets: int) -> int:
-        identity = ("sum", table, condition, over, buckets)
-        if identity not in self.rings:
+    def _amounts(self, table: int, condition: Condition, grid: tuple[int, int], code: int) -> Place:
+        identity: Identity = ("sum" if code == DO_SUM else "max", self._name(table), condition, grid)
+        if identity not in self.places:
             if condition.has not in self.numbers:
                 self.numbers.append(condition.has)
-            self.rings[identity] = self._add_ring(table, over, buckets, longs=True)
+            pane, column = self._column(table, PANE_SUMS if code == DO_SUM else PANE_MAXIMA, grid, condition.on)
+            self.places[identity] = Place(table, "pane", pane, column)
             number = self.numbers.index(condition.has)
-            self._operate(condition, DO_SUM, table, what=self.rings[identity], item=number)
-        return self.rings[identity]
+            self._operate(condition, code, table, what=pane, column=column, item=number)
+        return self.places[identity]
 
-    def _sequential(self, spec: WindowSpec, table: int, condition: _Condition) -> int:
-        identity = ("sequential", table, condition, spec.over_s, spec.buckets, spec.step)
-        if identity not in self.rings:
-            ring = self.rings[identity] = self._add_ring(table, spec.over_s, spec.buckets, longs=False)
-            column, item = self._longs(table, 1), self._key(("callee",), 0)
-            self._operate(condition, DO_SEQUENTIAL, table, what=ring, item=item, step=spec.step, column=column)
-        return self.rings[identity]
+    def _sequential(self, spec: WindowSpec, table: int, condition: Condition, grid: tuple[int, int]) -> Place:
+        identity: Identity = ("sequential", self._name(table), condition, grid, spec.step)
+        if identity not in self.places:
+            pane, column = self._column(table, PANE_COUNTS, grid, condition.on)
+            ext, word = self._payload(table, 2)
+            self.places[identity] = Place(table, "pane", pane, column)
+            self.places[("last called", *identity[1:])] = Place(table, "long", ext, word)
+            item = self._key(("callee",), 0)
+            at = {"what": pane, "column": column, "ext": ext, "word": word}
+            self._operate(condition, DO_SEQUENTIAL, table, item=item, step=spec.step, **at)
+        return self.places[identity]
 
-    def _time(self, table: int, condition: _Condition, code: int) -> int:
-        identity = (code, table, condition)
-        if identity not in self.columns:
-            self.columns[identity] = self._longs(table, 1)
-            self._operate(condition, code, table, column=self.columns[identity])
-        return self.columns[identity]
+    def _repeat(self, spec: WindowSpec, table: int, condition: Condition, item: int) -> Place:
+        identity: Identity = ("repeat", self._name(table), condition, spec.of, spec.cut, spec.over_s)
+        if identity not in self.places:
+            # Four words: the item (64 bits), how many in a row, the second of the last.
+            ext, word = self._quad(table)
+            self.places[identity] = Place(table, "quad", ext, word)
+            self._operate(condition, DO_REPEAT, table, ext=ext, word=word, item=item, step=spec.over_s)
+        return self.places[identity]
 
-    def _bit(self, kind: int, what: str, text: str) -> int:
-        return 1 << self.bits[kind].setdefault((what, text), len(self.bits[kind]))
+    def _quad(self, table: int) -> tuple[int, int]:
+        exts = self.table_list[table].exts
+        for number, taken in enumerate(exts):
+            for word in (2, 4):
+                if not any(taken[word : word + 4]):
+                    taken[word : word + 4] = [True] * 4
+                    return number, word
+        exts.append([True] + [False] * (UNIT_WORDS - 1))
+        return self._quad(table)
+
+    def _time(self, table: int, condition: Condition, code: int) -> Place:
+        identity: Identity = ("first" if code == DO_FIRST else "last", self._name(table), condition)
+        if identity not in self.places:
+            ext, word = self._payload(table, 2)
+            self.places[identity] = Place(table, "long", ext, word)
+            self._operate(condition, code, table, ext=ext, word=word)
+        return self.places[identity]
+
+    def _pairs(self, spec: WindowSpec, table: int, condition: Condition, grid: tuple[int, int]) -> Place:
+        """The column that counts the pairs of a stream; the stream is made at its first use."""
+        of = "call_id" if spec.kind == "open" else spec.of
+        cut = spec.cut if of.endswith("_prefix") else 0
+        return self._pair_column(table, spec.kind, of, cut, condition, grid)
+
+    def _pair_column(
+        self, table: int, kind: str, of: str, cut: int, condition: Condition, grid: tuple[int, int]
+    ) -> Place:
+        identity: Identity = (kind, self._name(table), of, cut, condition)
+        if identity not in self.streams:
+            number = self.streams[identity] = len(self.stream_list)
+            name = f"{self.table_list[table].name}>{of}"
+            taken = sum(stream.name.split("#")[0] == name for stream in self.stream_list)
+            ext, word = self._payload(table, 3)
+            item = self._key((of,), cut)
+            self.stream_list.append(_Stream(table, item, f"{name}#{taken + 1}" if taken else name, ext, word))
+            self.places[identity] = Place(table, "stream", number, 0)
+            self._operate(condition, DO_PAIR, table, what=number, item=item)
+            if kind == "open":
+                self._operate(Condition("release"), DO_CLOSE, table, what=number, item=item)
+        stream = self.stream_list[self.streams[identity]]
+        if grid not in stream.grids:
+            stream.grids[grid] = self._column(table, PANE_COUNTS, grid, condition.on)
+        pane, column = stream.grids[grid]
+        return Place(table, "pane", pane, column)
+
+    def _name(self, table: int) -> str:
+        return self.table_list[table].name
+
+    # --- operations ---------------------------------------------------------------------------------------------
 
     def _operate(
         self,
-        condition: _Condition,
+        condition: Condition,
         code: int,
         table: int,
         *,
         what: int = 0,
+        column: int = 0,
+        ext: int = 0,
+        word: int = 0,
         item: int = 0,
         step: int = 0,
-        column: int = 0,
     ) -> None:
         kind = EVENT_CODES[EventKind(condition.on)]
         mask = 0
         for text in condition.texts:
-            mask |= self._bit(kind, "where", text)
+            if text not in self.texts[kind]:
+                self.texts[kind].append(text)
+            mask |= 1 << self.texts[kind].index(text)
         if condition.has:
-            mask |= self._bit(kind, "has", condition.has)
-        row = [code, table, mask, what, item, step, column, -1, 0, 0]
-        if condition.new:
+            mask |= 1 << (_HAS + list(NUMBER_FIELDS).index(condition.has))
+        row = [0] * O_WIDTH
+        row[O_CODE], row[O_TABLE], row[O_CONDITIONS] = code, table, mask
+        row[O_WHAT], row[O_COLUMN], row[O_EXT], row[O_WORD] = what, column, ext, word
+        row[O_ITEM], row[O_STEP] = item, step
+        op = [kind, *row]
+        self.operations.append(op)
+        if condition.new == "pair":
+            # "Not called before" is what the distinct callees of a caller over the same stretch are made of.
+            callers = self._table(("caller",), 0)
+            pane = self._pair_column(callers, "distinct", "callee", 0, ANY_SETUP, condition.new_grid).where
+            stream = self.streams["distinct", self._name(callers), "callee", 0, ANY_SETUP]
+            op[1 + O_NEW], op[1 + O_NEW_WHAT], op[1 + O_NEW_WHERE] = NEW_PAIR, stream, pane
+        elif condition.new:
             # "Never seen" is what the age of the caller or callee is made of: its first set-up.
             seen = self._table((condition.new,), 0)
-            row[O_NEW_TABLE] = seen
-            row[O_NEW_COLUMN] = self._time(seen, _Condition("setup", (), "", "", 0), DO_FIRST)
-            row[O_NEW_WITHIN] = condition.new_within_s * 1000
-        self.operations.append([kind, *row])
+            place = self._time(seen, ANY_SETUP, DO_FIRST)
+            op[1 + O_NEW], op[1 + O_NEW_WHAT] = NEW_KEY, seen
+            op[1 + O_NEW_WHERE], op[1 + O_NEW_WORD] = place.where, place.column
+            op[1 + O_NEW_WITHIN] = condition.new_within_s * 1000
+
+
+#: The bit of the first number that must be known; those before it are conditions.
+_HAS: Final = 57
+assert MOST_CONDITIONS <= _HAS
+_IN_PANES: Final = (DO_COUNT, DO_SUM, DO_MAX, DO_SEQUENTIAL)
+
+
+def _span(owners: list[int], owner: int) -> tuple[int, int]:
+    """The first place and the number of the rows that belong to ``owner``; they lie side by side."""
+    count = owners.count(owner)
+    return (owners.index(owner) if count else 0), count
+
+
+def _bounds(kinds: list[int], kind: int) -> list[int]:
+    begin, count = _span(kinds, kind)
+    return [begin, begin + count]
 
 
 def _matrix(rows: list[list[int]], width: int) -> Int64s:

@@ -20,9 +20,10 @@ import msgspec
 import numpy.typing as npt
 
 from antifraud.features.errors import SnapshotError
+from antifraud.features.windows import WindowSpec
 
 MAGIC: Final = b"AFWINDOW"
-VERSION: Final = 2
+VERSION: Final = 3
 _PREFIX: Final = struct.Struct("<8sII16s")
 _DIGEST_BYTES: Final = 16
 _MOST_HEADER: Final = 1 << 20
@@ -30,9 +31,13 @@ _CHUNK: Final = 1 << 22
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a snapshot says of itself; ``arrays`` are (name, dtype, number of elements) in the order of the file."""
+    """What a snapshot says of itself: digest and declarations of its windows, where in the log it stands, its limits.
+
+    ``arrays`` are (name, dtype, number of elements) in the order of the file.
+    """
 
     windows: str
+    specs: list[WindowSpec]
     position: str
     limits: dict[str, int]
     secret: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,10 @@ from antifraud.domain import BundleError, EventKind, Location, Problem
 from antifraud.features.declarations import Declarations, suggest
 
 Predicate = Callable[[Sequence[object]], bool]
-CompileWhere = Callable[[str, Location], Predicate]
+#: (text, where it stands, kind of event that it is asked about) → the condition; BundleError where it cannot be one.
+CompileWhere = Callable[[str, Location, str], Predicate]
+#: Many conditions as one function: bit i of its answer is condition i.
+Combine = Callable[[Sequence[Predicate]], Callable[[Sequence[object]], int]]
 
 #: What each kind is in one line; the keys are the words of ``kind:``.
 KINDS: Final[Mapping[str, str]] = {
@@ -28,9 +31,16 @@ KINDS: Final[Mapping[str, str]] = {
     "sequential": "how many calls go to a number next to the one called before",
     "sum": "the sum of a numeric field",
     "mean": "the mean of a numeric field",
+    "max": "the largest value of a numeric field",
+    "open": "how many calls are going on: begun and not yet released",
+    "repeat": "how many calls in a row went to what is called now",
     "age": "seconds since the key was first seen",
     "idle": "seconds since the key was last seen",
+    "ratio": "one window divided by another",
+    "balance": "one window divided by the sum of it and another, 0-1",
 }
+#: Kinds that are worked out from other windows and keep nothing themselves.
+DERIVED: Final = ("ratio", "balance")
 
 #: Fields that a window may be kept by, or count the different values of.
 KEY_FIELDS: Final = (
@@ -50,10 +60,14 @@ KEY_FIELDS: Final = (
     "reporter",
 )
 
+#: Fields among them that only one kind of event carries.
+_CARRIED_BY: Final[Mapping[str, str]] = {"reporter": "report"}
+
 #: Numeric fields that can be summed → the event kind that carries them.
 NUMBER_FIELDS: Final[Mapping[str, str]] = {
     "ring_s": "release",
     "talk_s": "release",
+    "pdd_s": "release",
     "cause": "release",
     "weight": "report",
 }
@@ -69,9 +83,11 @@ _EVENTS: Final = tuple(kind.value for kind in EventKind)
 _KEYS: Final = (
     "kind",
     "by",
+    "for",
     "over",
     "on",
     "of",
+    "to",
     "where",
     "among",
     "new",
@@ -81,21 +97,30 @@ _KEYS: Final = (
     "buckets",
     "doc",
 )
-_TIMELESS: Final = ("age", "idle")
+_UNBUCKETED: Final = ("age", "idle", "repeat")
+_NUMERIC: Final = ("sum", "mean", "max")
+#: Raised when the same declaration begins to mean something else: models and snapshots of before then no longer fit.
+_MEANING: Final = 2
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 
 
 class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One declared window; ``over_s`` and ``buckets`` are 0 for age and idle, which look back without end."""
+    """One declared window; ``over_s`` and ``buckets`` are 0 where a kind has none.
+
+    ``by`` says whose past is kept; ``seen_by`` (``for`` in the file) whose is looked up when a call is set up, the
+    same when it is empty. ``of`` and ``to`` are names of windows for ratio and balance.
+    """
 
     name: str
     kind: str
-    by: tuple[str, ...]
+    by: tuple[str, ...] = ()
+    seen_by: tuple[str, ...] = ()
     on: str = "setup"
     over_s: int = 0
     buckets: int = 0
     of: str = ""
+    to: str = ""
     where: str = ""
     among: str = ""
     new: str = ""
@@ -109,30 +134,55 @@ class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
         """The width of one bucket in whole seconds; 0 where there are none."""
         return self.over_s // self.buckets if self.buckets else 0
 
+    @property
+    def new_grid(self) -> tuple[int, int]:
+        """Over what, and in how many buckets, a pair is looked for that is asked to be new."""
+        return self.over_s, self.buckets
+
 
 class WindowSet(msgspec.Struct, frozen=True):
     """All windows of one bundle in the order of the file.
 
     ``digest`` follows from everything that can change a value, not from ``doc``. ``predicates`` maps the text of
-    each condition to the compiled form.
+    each condition to the compiled form; ``combine``, where there is one, makes one function of many of them.
     """
 
     names: tuple[str, ...]
     specs: tuple[WindowSpec, ...]
     digest: str
     predicates: Mapping[str, Predicate] = {}
+    combine: Combine | None = None
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Each window's name and the digest of its content (16 hex digits): equal content, equal values."""
+        found: dict[str, str] = {}
+        for spec in self.specs:
+            found[spec.name] = _content_digest(spec, found)
+        return found
 
     @property
     def row_kinds(self) -> frozenset[EventKind]:
         """The kinds of event for which some condition wants a row; rows of the others are never looked at."""
         return frozenset(EventKind(spec.on) for spec in self.specs if spec.where or spec.among)
 
+    def subset(self, names: Iterable[str]) -> WindowSet:
+        """The windows of ``names`` and those that they are worked out from, in the order of the file."""
+        wanted = set(names)
+        for spec in reversed(self.specs):
+            if spec.name in wanted and spec.kind in DERIVED:
+                wanted |= {spec.of, spec.to}
+        specs = tuple(spec for spec in self.specs if spec.name in wanted)
+        kept = tuple(spec.name for spec in specs)
+        return WindowSet(kept, specs, digest_of(specs), self.predicates, self.combine)
 
-def load_windows(path: str | Path, compile_where: CompileWhere) -> WindowSet:
+
+def load_windows(path: str | Path, compile_where: CompileWhere, *, combine: Combine | None = None) -> WindowSet:
     """Read and check the declarations in ``path``.
 
-    ``compile_where(text, where)`` turns a condition into a predicate over a row. Raises BundleError that carries
-    every problem found, each with file, line, column and a suggestion.
+    ``compile_where(text, where, on)`` turns a condition into a predicate over a row of an event of the kind ``on``;
+    ``combine`` makes one function of several. Raises BundleError that carries every problem found, each with file,
+    line, column and a suggestion.
     """
     source = Declarations(Path(path))
     top = source.mapping(source.root, "the file")
@@ -141,8 +191,8 @@ def load_windows(path: str | Path, compile_where: CompileWhere) -> WindowSet:
             source.report(key, f"unknown key {name!r}", suggest(name, ("version", "windows")))
     if "version" in top and source.text(top["version"][1], "version") not in ("", "1"):
         source.report(top["version"][1], "this version of the file is not known", "this engine reads version 1")
-    predicates: dict[str, Predicate] = {}
-    specs: list[WindowSpec] = []
+    predicates: dict[tuple[str, str], Predicate] = {}
+    specs: dict[str, WindowSpec | None] = {}
     if "windows" in top:
         for name, (key, node) in source.mapping(top["windows"][1], "windows").items():
             if not _NAME.fullmatch(name):
@@ -151,24 +201,33 @@ def load_windows(path: str | Path, compile_where: CompileWhere) -> WindowSet:
                     f"the name {name!r} cannot be used in a condition",
                     "small Latin letters, digits and _ only, a letter first, at most 64",
                 )
-            spec = _Reader(source, name, key, node, compile_where, predicates).read()
-            if spec is not None:
-                specs.append(spec)
+            specs[name] = _Reader(source, name, key, node, compile_where, predicates, specs).read()
     elif top:
         source.report(next(iter(top.values()))[0], "the file declares no windows", "add the key 'windows'")
     for event in _EVENTS:
-        texts = {text for spec in specs if spec.on == event for text in (spec.where, spec.among) if text}
+        texts = {text for on, text in predicates if on == event}
         if len(texts) > MOST_CONDITIONS:
             where = Location(source.file)
             message = f"{len(texts)} different conditions on {event}, at most {MOST_CONDITIONS} are possible"
             source.problems.append(Problem(message, where, "let windows share conditions: equal text is stored once"))
     source.finish()
-    return WindowSet(tuple(spec.name for spec in specs), tuple(specs), _digest(specs), predicates)
+    whole = tuple(spec for spec in specs.values() if spec is not None)
+    by_text = {text: predicate for (_, text), predicate in predicates.items()}
+    return WindowSet(tuple(spec.name for spec in whole), whole, digest_of(whole), by_text, combine)
 
 
-def _digest(specs: Sequence[WindowSpec]) -> str:
-    content = [msgspec.structs.replace(spec, doc={}) for spec in specs]
+def digest_of(specs: Sequence[WindowSpec]) -> str:
+    """The digest of a whole set: of names, order and everything that can change a value."""
+    content = [_MEANING, [msgspec.structs.replace(spec, doc={}) for spec in specs]]
     return hashlib.blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=16).hexdigest()
+
+
+def _content_digest(spec: WindowSpec, above: Mapping[str, str]) -> str:
+    """What can change a value of ``spec``: neither its name nor its words, but the windows it is worked out from."""
+    bare = msgspec.structs.replace(spec, name="", doc={})
+    if spec.kind in DERIVED:
+        bare = msgspec.structs.replace(bare, of=above[spec.of], to=above[spec.to])
+    return hashlib.blake2b(msgspec.json.encode([_MEANING, bare], order="deterministic"), digest_size=8).hexdigest()
 
 
 class _Reader:
@@ -181,13 +240,15 @@ class _Reader:
         key: yaml.ScalarNode,
         node: yaml.Node,
         compile_where: CompileWhere,
-        predicates: dict[str, Predicate],
+        predicates: dict[tuple[str, str], Predicate],
+        above: Mapping[str, WindowSpec | None],
     ) -> None:
         self.source = source
         self.name = name
         self.key = key
         self.compile_where = compile_where
         self.predicates = predicates
+        self.above = above
         self.entries = source.mapping(node, f"window {name!r}")
         self.before = len(source.problems)
 
@@ -199,25 +260,31 @@ class _Reader:
             if name not in _KEYS:
                 self.source.report(key, f"unknown key {name!r} in window {self.name!r}", suggest(name, _KEYS))
         kind = self._choice("kind", KINDS, "")
-        on = self._choice("on", _EVENTS, "setup")
-        by = self._by()
+        if kind in DERIVED:
+            spec = self._derived(kind)
+            return spec if len(self.source.problems) == self.before else None
+        on = self._choice("on", _EVENTS, "answer" if kind == "open" else "setup")
+        by = self._fields("by")
+        seen_by = self._seen_by(by)
         if kind and by:
             self._check_needs(kind)
+        self._check_carried(on, "by", "for", "of")
         over_s, buckets = self._over(kind)
         spec = WindowSpec(
             name=self.name,
             kind=kind,
             by=by,
+            seen_by=() if seen_by == by else seen_by,
             on=on,
             over_s=over_s,
             buckets=buckets,
             of=self._of(kind, on),
-            where=self._where("where"),
-            among=self._where("among"),
-            new=self._choice("new", ("caller", "callee"), "") if "new" in self.entries else "",
+            where=self._where("where", on),
+            among=self._where("among", on),
+            new=self._new(on),
             new_within_s=self._duration("new_within", LONGEST_S) if "new_within" in self.entries else 0,
             step=self._number("step", 1, 1000, 2) if kind == "sequential" else 0,
-            cut=self._number("cut", 1, 9, 4) if self._uses_prefix(by) else 0,
+            cut=self._number("cut", 1, 9, 4) if self._uses_prefix() else 0,
             doc=self._doc(),
         )
         return spec if len(self.source.problems) == self.before else None
@@ -225,13 +292,36 @@ class _Reader:
     def _needed(self, name: str, hint: str) -> None:
         self.source.report(self.key, f"window {self.name!r} needs {name!r}", hint)
 
+    def _derived(self, kind: str) -> WindowSpec:
+        for name, (key, _) in self.entries.items():
+            if name in _KEYS and name not in ("kind", "of", "to", "doc"):
+                self.source.report(
+                    key, f"{name!r} means nothing for {kind}", "it takes only 'of' and 'to', two windows"
+                )
+        named = {name: self._window(name) for name in ("of", "to")}
+        return WindowSpec(name=self.name, kind=kind, of=named["of"], to=named["to"], doc=self._doc())
+
+    def _window(self, name: str) -> str:
+        if name not in self.entries:
+            self._needed(name, "a window that is declared above")
+            return ""
+        node = self.entries[name][1]
+        found = self.source.choice(node, "window", self.above)
+        named = self.above.get(found)
+        if named is not None and named.kind in DERIVED:
+            self.source.report(
+                node, f"{found!r} is itself a {named.kind}", f"name the windows that {found!r} is made of"
+            )
+        return found
+
     def _check_needs(self, kind: str) -> None:
-        if kind == "share" and "where" not in self.entries:
+        if kind == "share" and "where" not in self.entries and "new" not in self.entries:
             self._needed("where", "a share is the part of the events for which the condition holds")
         only_for = {
             "among": ("share",),
             "step": ("sequential",),
-            "of": ("distinct", "sum", "mean"),
+            "of": ("distinct", *_NUMERIC, "repeat"),
+            "to": DERIVED,
         }
         for name, kinds in only_for.items():
             if name in self.entries and kind not in kinds:
@@ -240,8 +330,38 @@ class _Reader:
                 )
         if "new_within" in self.entries and "new" not in self.entries:
             self.source.report(self.entries["new_within"][0], "'new_within' needs 'new'", "add 'new: caller'")
-        if "new" in self.entries and kind in ("age", "idle"):
+        if "new" in self.entries and kind in (*_UNBUCKETED, "open"):
             self.source.report(self.entries["new"][0], f"'new' means nothing for {kind}", "remove it")
+        if kind == "open" and "on" in self.entries and self.entries["on"][1].value not in ("setup", "answer"):
+            self.source.report(
+                self.entries["on"][1],
+                "a call begins with its setup or its answer",
+                "'on: answer' counts calls that talk",
+            )
+
+    def _check_carried(self, on: str, *names: str) -> None:
+        for name in names:
+            node = self.entries[name][1] if name in self.entries else None
+            for item in _scalars(node) if node is not None else ():
+                kind = _CARRIED_BY.get(str(item.value))
+                if kind is not None and on and (on != kind or name == "for"):
+                    hint = f"it is known at {kind}: 'on: {kind}'" if name != "for" else "name a field of the setup"
+                    self.source.report(item, f"{item.value} is not known at {'setup' if name == 'for' else on}", hint)
+
+    def _new(self, on: str) -> str:
+        if "new" not in self.entries:
+            return ""
+        new = self._choice("new", ("caller", "callee", "pair"), "")
+        if new == "pair":
+            if on and on != "setup":
+                self.source.report(self.entries["new"][1], "a pair is new when it calls", "'on: setup'")
+            if "new_within" in self.entries:
+                self.source.report(
+                    self.entries["new_within"][0],
+                    "'new_within' means nothing for pairs",
+                    "a pair is new when it has not called within 'over'",
+                )
+        return new
 
     def _choice(self, name: str, allowed: Sequence[str] | Mapping[str, str], default: str) -> str:
         if name not in self.entries:
@@ -250,22 +370,38 @@ class _Reader:
             return default
         return self.source.choice(self.entries[name][1], name, allowed)
 
-    def _by(self) -> tuple[str, ...]:
-        if "by" not in self.entries:
-            self._needed("by", f"whose past is meant, one of: {', '.join(KEY_FIELDS)}")
+    def _fields(self, name: str) -> tuple[str, ...]:
+        if name not in self.entries:
+            self._needed(name, f"whose past is meant, one of: {', '.join(KEY_FIELDS)}")
             return ()
-        node = self.entries["by"][1]
+        node = self.entries[name][1]
         nodes: list[yaml.Node] = list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
         fields = tuple(self.source.choice(item, "field", KEY_FIELDS) for item in nodes)
         if len(fields) > 3 or not fields:
-            self.source.report(node, f"'by' takes one to three fields, not {len(fields)}")
+            self.source.report(node, f"{name!r} takes one to three fields, not {len(fields)}")
         if len(set(fields)) < len(fields) and all(fields):
-            self.source.report(node, "'by' names a field twice")
+            self.source.report(node, f"{name!r} names a field twice")
         return fields
 
-    def _uses_prefix(self, by: tuple[str, ...]) -> bool:
-        of = self.entries["of"][1].value if "of" in self.entries else ""
-        used = any(str(field).endswith("_prefix") for field in (*by, of))
+    def _seen_by(self, by: tuple[str, ...]) -> tuple[str, ...]:
+        if "for" not in self.entries:
+            return ()
+        fields = self._fields("for")
+        if by and fields and len(by) != len(fields):
+            self.source.report(
+                self.entries["for"][1],
+                f"'for' names {len(fields)} fields, 'by' {len(by)}",
+                "each field of 'for' is looked up in place of the one of 'by'",
+            )
+        return fields
+
+    def _uses_prefix(self) -> bool:
+        used = any(
+            str(item.value).endswith("_prefix")
+            for name in ("by", "for", "of")
+            if name in self.entries
+            for item in _scalars(self.entries[name][1])
+        )
         if not used and "cut" in self.entries:
             self.source.report(
                 self.entries["cut"][0], "'cut' is for prefixes only", "use caller_prefix or callee_prefix"
@@ -273,7 +409,7 @@ class _Reader:
         return used
 
     def _of(self, kind: str, on: str) -> str:
-        if kind in ("sum", "mean"):
+        if kind in _NUMERIC:
             field = self._choice("of", NUMBER_FIELDS, "")
             if field and on and NUMBER_FIELDS[field] != on:
                 known = NUMBER_FIELDS[field]
@@ -281,18 +417,13 @@ class _Reader:
                     self.entries["of"][1], f"{field} is not known at {on}", f"it is known at {known}: 'on: {known}'"
                 )
             return field
-        if kind == "distinct":
-            field = self._choice("of", KEY_FIELDS, "")
-            if field and field in self._by_text():
-                self.source.report(self.entries["of"][1], f"a {field} has one {field}", "count another field")
+        if kind in ("distinct", "repeat"):
+            field = self._choice("of", KEY_FIELDS, "callee" if kind == "repeat" else "")
+            if field and "by" in self.entries and field in [item.value for item in _scalars(self.entries["by"][1])]:
+                node = self.entries["of"][1] if "of" in self.entries else self.entries["by"][1]
+                self.source.report(node, f"a {field} has one {field}", "count another field")
             return field
         return ""
-
-    def _by_text(self) -> tuple[str, ...]:
-        node = self.entries["by"][1] if "by" in self.entries else None
-        if isinstance(node, yaml.SequenceNode):
-            return tuple(str(item.value) for item in node.value)
-        return (str(node.value),) if node is not None else ()
 
     def _duration(self, name: str, longest: int) -> int:
         node = self.entries[name][1]
@@ -309,19 +440,19 @@ class _Reader:
         return seconds
 
     def _over(self, kind: str) -> tuple[int, int]:
-        if kind in _TIMELESS or not kind:
-            for name in ("over", "buckets"):
+        if kind in _UNBUCKETED or not kind:
+            for name in ("buckets",) if kind == "repeat" else ("over", "buckets"):
                 if name in self.entries and kind:
-                    self.source.report(
-                        self.entries[name][0], f"{name!r} means nothing for {kind}", "it looks back without end"
-                    )
-            return 0, 0
+                    hint = "it goes by the calls themselves" if kind == "repeat" else "it looks back without end"
+                    self.source.report(self.entries[name][0], f"{name!r} means nothing for {kind}", hint)
+            if kind != "repeat":
+                return 0, 0
         if "over" not in self.entries:
             self._needed("over", "how far it looks back: 1m, 10m, 1h, 30d")
             return 0, 0
         over = self._duration("over", LONGEST_S)
-        if not over:
-            return 0, 0
+        if not over or kind == "repeat":
+            return over, 0
         if "buckets" not in self.entries:
             return over, next(n for n in range(min(DEFAULT_BUCKETS, over), 0, -1) if over % n == 0)
         buckets = self._number("buckets", 1, MOST_BUCKETS, 0)
@@ -343,14 +474,14 @@ class _Reader:
             return default
         return int(text)
 
-    def _where(self, name: str) -> str:
+    def _where(self, name: str, on: str) -> str:
         if name not in self.entries:
             return ""
         node = self.entries[name][1]
         text = self.source.text(node, name)
-        if text and text not in self.predicates:
+        if text and on and (on, text) not in self.predicates:
             try:
-                self.predicates[text] = self.compile_where(text, self.source.at(node))
+                self.predicates[on, text] = self.compile_where(text, self.source.at(node), on)
             except BundleError as error:
                 self.source.problems.extend(error.problems)
         return text
@@ -368,3 +499,9 @@ class _Reader:
         if missing and isinstance(node, yaml.MappingNode):
             self.source.report(key, f"doc lacks {', '.join(missing)}")
         return {name: self.source.text(value, f"doc.{name}") for name, (_, value) in texts.items()}
+
+
+def _scalars(node: yaml.Node) -> list[yaml.ScalarNode]:
+    """The scalars of a scalar or a list."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return [item for item in nodes if isinstance(item, yaml.ScalarNode)]

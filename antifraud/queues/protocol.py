@@ -2,19 +2,20 @@
 
 All keys of a shard carry the same hash tag, so they live on one node of a Redis Cluster.
 
-===============================  =======  =====================  ====================  ==========================
-key                              type     writer                 reader                ends
-===============================  =======  =====================  ====================  ==========================
-``af:{shard}:calls``             stream   adapters, switches     engine                trimmed by age (engine)
-``af:{shard}:reply:<id>``        list     engine                 the waiting switch    expires with its deadline
-``af:{shard}:commands:<switch>`` stream   engine, analysts       switch agent (group)  trimmed by age (engine)
-``af:{shard}:decisions``         stream   engine                 journal, alerts       trimmed by age (engine)
-``af:{shard}:control``           stream   operators              engines               kept, at most 10,000
-``af:{shard}:quarantine``        stream   adapters, engine       people                at most 100,000
-``af:{shard}:counters``          hash     adapters, engine       doctor, metrics       kept
-``af:{shard}:position``          hash     engine                 engine                kept
-``af:{shard}:engine``            string   engine                 engine, doctor        expires: the lease
-===============================  =======  =====================  ====================  ==========================
+===============================  =======  ==========================  ====================  ==========================
+key                              type     writer                      reader                ends
+===============================  =======  ==========================  ====================  ==========================
+``af:{shard}:calls``             stream   adapters, switches, engine  engine                trimmed by age (engine)
+``af:{shard}:reply:<id>``        list     engine                      the waiting switch    expires with its deadline
+``af:{shard}:commands:<switch>`` stream   engine, analysts            switch agent (group)  trimmed by age (engine)
+``af:{shard}:decisions``         stream   engine                      journal, alerts       trimmed by age (engine)
+``af:{shard}:control``           stream   operators                   engines               kept, at most 10,000
+``af:{shard}:quarantine``        stream   adapters, engine            people                at most 100,000
+``af:{shard}:counters``          hash     adapters, engine            doctor, metrics       kept
+``af:{shard}:position``          hash     engine                      engine                kept
+``af:{shard}:features``          hash     engine                      doctor                kept, written anew
+``af:{shard}:engine``            string   engine                      engine, doctor        expires: the lease
+===============================  =======  ==========================  ====================  ==========================
 
 *calls*: one entry an event, its fields flat (``kind``, ``call_id``, ``ts`` …, as in ``CallEvent``; empty ones left
 out). A switch whose Redis client passes only few arguments uses the packed form instead: one field ``q`` that holds
@@ -70,6 +71,7 @@ class Keys:
         "control",
         "counters",
         "decisions",
+        "features",
         "lease",
         "position",
         "prefix",
@@ -88,6 +90,7 @@ class Keys:
         self.control = self.prefix + "control"
         self.quarantine = self.prefix + "quarantine"
         self.counters = self.prefix + "counters"
+        self.features = self.prefix + "features"
         self.position = self.prefix + "position"
         self.lease = self.prefix + "engine"
         self.reply_prefix = self.prefix + "reply:"
@@ -164,7 +167,7 @@ def encode_event(event: CallEvent) -> dict[str, str]:
             fields[name] = text
     if event.roaming is not None:
         fields["roaming"] = "1" if event.roaming else "0"
-    for name in ("ring_s", "talk_s", "weight"):
+    for name in ("ring_s", "talk_s", "pdd_s", "weight"):
         number = getattr(event, name)
         if number is not None:
             fields[name] = repr(float(number))

@@ -5,6 +5,7 @@ No I/O beyond reading rules/, no clock: the time of an expiry is the time of the
 
 from __future__ import annotations
 
+from antifraud.rulekit.compiler import Predicate, combine_where
 from antifraud.rulekit.explanation import ExceptionNote, Explanation, Term
 from antifraud.rulekit.fields import Field, load_fields
 from antifraud.rulekit.lists import ListFile
@@ -24,6 +25,7 @@ __all__ = [
     "LocalText",
     "Message",
     "Params",
+    "Predicate",
     "Rule",
     "RuleException",
     "RuleProblem",
@@ -32,6 +34,7 @@ __all__ = [
     "Term",
     "TestResult",
     "UnprovenTerm",
+    "combine_where",
     "compile_where",
     "load_fields",
     "load_rules",

@@ -16,7 +16,7 @@ import msgspec
 
 from antifraud.rulekit import lexer
 from antifraud.rulekit.documents import Excerpt
-from antifraud.rulekit.fields import Field
+from antifraud.rulekit.fields import KNOWN_AT, Field
 from antifraud.rulekit.form import Value as ParamValue
 from antifraud.rulekit.messages import Message, did_you_mean, shorten
 from antifraud.rulekit.tree import (
@@ -96,8 +96,9 @@ _Part = TypeVar("_Part")
 class Names(msgspec.Struct, frozen=True):
     """What a condition may speak of.
 
-    ``order`` gives the row's positions. ``setup_only`` refuses fields that are known later than the setup.
-    ``where`` says what cannot be used for want of it ("in the where of a window").
+    ``order`` gives the row's positions. ``at`` is the kind of event that is judged: fields that it does not carry are
+    refused. ``late`` is how: a rule cannot wait for a later event, a window can count on one. ``where`` says what
+    cannot be used for want of it ("in the where of a window").
     """
 
     fields: Mapping[str, Field]
@@ -106,7 +107,8 @@ class Names(msgspec.Struct, frozen=True):
     params: Mapping[str, ParamValue] = {}
     lists: Mapping[str, str] = {}
     """Names of lists → their kinds."""
-    setup_only: bool = True
+    at: str = "setup"
+    late: Message = Message.KNOWN_LATER
     params_allowed: bool = True
     where: str = "here"
 
@@ -494,8 +496,17 @@ class _Checker:
                 hint = did_you_mean(name, names.callable_names(), _quote_hint(name))
             raise self._refuse(node, Message.UNKNOWN_NAME, name=name, advice=hint)
         field = names.fields.get(name)
-        if names.setup_only and field is not None and field.since != "setup":
-            raise self._refuse(node, Message.KNOWN_LATER, name=name, event=_LATER[field.since])
+        if field is not None and not field.known_at(names.at):
+            kinds = KNOWN_AT[field.since]
+            raise self._refuse(
+                node,
+                names.late,
+                name=name,
+                at=names.at,
+                event=_LATER[field.since],
+                kinds=" and ".join(kinds),
+                kind=kinds[0],
+            )
         return slot
 
     def _attribute(self, node: ast.Attribute) -> Param:

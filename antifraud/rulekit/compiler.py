@@ -1,4 +1,4 @@
-"""From typed trees to one code object per pack.
+"""From typed trees to one code object per pack of rules, and to one for the conditions of all windows.
 
 Three-valued logic costs nothing at run time: every condition is written out either as "it is true" or as "it is
 false", both of which are plain booleans, and ``not`` switches between the two. A missing value makes neither hold.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -44,6 +44,9 @@ from antifraud.rulekit.tree import (
 PackFunction = Callable[[Sequence[object], Sequence[object]], tuple[int, ...]]
 """(row, parameters of the pack) → the positions, within the pack, of the rules that hit."""
 
+MAX_COMBINED: Final = 56
+"""How many predicates fit into one mask."""
+
 _NEVER: Final = "-1e999"  # minus infinity as a constant: what a look-up answers for a text that is in no list
 _OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 _Known = frozenset[int]
@@ -72,21 +75,63 @@ def compile_pack(name: str, clauses: Sequence[Clause], lists: Mapping[str, Looku
             time = writer.local(clause.ts)
             parts.append(f"not ({time} is not None and {time} < {ends!r} and {held})")
         body.append(f" if {' and '.join(parts)}: hits = (*hits, {position})")
-    loads = [f" f{index} = row[{index}]" for index in sorted(writer.slots)]
-    source = "\n".join(["def pack(row, p):", " hits = ()", *loads, *body, " return hits"])
+    source = "\n".join(["def pack(row, p):", " hits = ()", *_loads(writer), *body, " return hits"])
     namespace: dict[str, Any] = {writer.lists[name]: lists[name] for name in writer.lists}
     function: PackFunction = _function(source, f"<rules {name}>", "pack", namespace)
     return function
 
 
-def compile_predicate(condition: Condition) -> Callable[[Sequence[object]], bool]:
-    """row → whether the condition is true. Conditions without parameters and lists only."""
+class Predicate:
+    """row → whether ``condition`` is true of it; unknown counts as not true.
+
+    Calling costs no frame of its own: the slot ``__call__`` holds the compiled function, and Python finds it there.
+    """
+
+    __slots__ = ("__call__", "condition")
+
+    def __init__(self, condition: Condition, function: Callable[[Sequence[object]], bool]) -> None:
+        self.condition = condition
+        self.__call__ = function  # type: ignore[method-assign]
+
+    if TYPE_CHECKING:
+
+        def __call__(self, row: Sequence[object], /) -> bool: ...
+
+
+def compile_predicate(condition: Condition) -> Predicate:
+    """The condition as a predicate. Conditions without parameters and lists only."""
     writer = _Writer()
     test = writer.rule_part(condition, {}, True)
-    loads = [f" f{index} = row[{index}]" for index in sorted(writer.slots)]
-    source = "\n".join(["def holds(row):", *loads, f" return True if {test} else False"])
-    function: Callable[[Sequence[object]], bool] = _function(source, "<where>", "holds", {})
+    source = "\n".join(["def holds(row):", *_loads(writer), f" return True if {test} else False"])
+    return Predicate(condition, _function(source, "<where>", "holds", {}))
+
+
+def combine_where(predicates: Sequence[Callable[[Sequence[object]], bool]]) -> Callable[[Sequence[object]], int]:
+    """One function for all ``predicates``: row → a mask whose bit i says whether ``predicates[i]`` is true of the row.
+
+    What ``compile_where`` made is written out in one piece and must be about rows of one order; any other callable
+    is called. ValueError for more than ``MAX_COMBINED``.
+    """
+    if len(predicates) > MAX_COMBINED:
+        raise ValueError(f"{len(predicates)} predicates do not fit into one mask of {MAX_COMBINED} bits")
+    writer = _Writer()
+    namespace: dict[str, Any] = {}
+    body: list[str] = []
+    for position, predicate in enumerate(predicates):
+        if isinstance(predicate, Predicate):
+            test = writer.rule_part(predicate.condition, {}, True)
+        else:
+            namespace[f"g{position}"] = predicate
+            test = f"g{position}(row)"
+        body.append(f" if {test}: mask += {1 << position}")
+    source = "\n".join(["def combined(row):", " mask = 0", *_loads(writer), *body, " return mask"])
+    function: Callable[[Sequence[object]], int] = _function(source, "<where>", "combined", namespace)
     return function
+
+
+def _loads(writer: _Writer) -> list[str]:
+    """The lines that read each position of the row once."""
+    return [f" f{index} = row[{index}]" for index in sorted(writer.slots)]
 
 
 def _function(source: str, file: str, name: str, namespace: dict[str, Any]) -> Any:

@@ -15,6 +15,13 @@ from antifraud.rulekit.texts import LocalText
 
 TYPES: Final = ("text", "number", "bool")
 SINCE: Final = ("setup", "answer", "release", "report")
+KNOWN_AT: Final[Mapping[str, tuple[str, ...]]] = {
+    "setup": SINCE,
+    "answer": ("answer", "release"),
+    "release": ("release",),
+    "report": ("report",),
+}
+"""``since`` → the kinds of event that carry such a field. A report carries nothing of how the call went."""
 
 _MAX_BYTES: Final = 512 * 1024
 _MAX_NODES: Final = 20_000
@@ -32,6 +39,10 @@ class Field(msgspec.Struct, frozen=True):
     since: str
     doc: LocalText
     values: tuple[str, ...] = ()
+
+    def known_at(self, kind: str) -> bool:
+        """Whether an event of that kind can carry it."""
+        return kind in KNOWN_AT[self.since]
 
 
 def load_fields(path: Path) -> dict[str, Field]:

@@ -149,6 +149,7 @@ class Message(Enum):
         "{name} is known only after the {event}, and this rule decides when the call is set up",
         "use a window over past calls instead, such as caller_short_share_1h",
     )
+    NOT_KNOWN_AT = ("{name} is not known at {at}", "it is known at {kinds}: write `on: {kind}`")
     ARGUMENT_COUNT = ("{name} takes {expected}, {given} given", "{advice}")
     WRONG_TYPE = ("{what} must be {expected}, but {term} is {actual}", "{advice}")
     CANNOT_COMPARE = ("{left} is {left_type} and {right} is {right_type}: they are never equal", "{advice}")

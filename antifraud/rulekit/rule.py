@@ -287,7 +287,7 @@ class _Reader:
                 excerpt.at(start, end, Message.PLACEHOLDER, name=piece.name, advice=advice)
             return
         field = names.fields.get(piece.name)
-        if names.slot(piece.name) is None or (field is not None and field.since != "setup"):
+        if names.slot(piece.name) is None or (field is not None and not field.known_at(names.at)):
             advice = did_you_mean(piece.name, [*names.callable_names(), *(f"params.{name}" for name in names.params)])
             excerpt.at(start, end, Message.PLACEHOLDER, name=piece.name or "{ }", advice=advice)
 

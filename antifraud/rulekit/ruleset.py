@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from antifraud.rulekit import form
 from antifraud.rulekit import lists as list_files
 from antifraud.rulekit import rule as rule_files
 from antifraud.rulekit.checker import Names, check_condition, param_type
-from antifraud.rulekit.compiler import Clause, PackFunction, compile_pack, compile_predicate
+from antifraud.rulekit.compiler import Clause, PackFunction, Predicate, compile_pack, compile_predicate
 from antifraud.rulekit.documents import Excerpt, Sheet, parse_sheet, raise_problems, read_sheet
 from antifraud.rulekit.explanation import ExceptionNote, Explanation, explain_condition
 from antifraud.rulekit.fields import Field, describe
@@ -465,13 +465,11 @@ def read_call(text: str, rules: RuleSet) -> dict[str, Value | None]:
     return given
 
 
-def compile_where(
-    text: str, where: Location, fields: Mapping[str, Field], order: Sequence[str]
-) -> Callable[[Sequence[object]], bool]:
+def compile_where(text: str, where: Location, fields: Mapping[str, Field], order: Sequence[str], on: str) -> Predicate:
     """The predicate of a window: row → whether ``text`` is true of it; unknown counts as not true.
 
-    ``where`` is the place of the text's first character. Every field may be read, also one that is known late.
-    BundleError carries the problems.
+    ``where`` is the place of the text's first character. ``on`` is the kind of event that the window counts (setup,
+    answer, release, report); only fields that such an event carries may be read. BundleError carries the problems.
     """
     sheet = _PlacedSheet(where, text)
     lines = text.split("\n")
@@ -479,7 +477,8 @@ def compile_where(
     names = Names(
         fields,
         {name: index for index, name in enumerate(order) if name in fields},
-        setup_only=False,
+        at=on,
+        late=Message.NOT_KNOWN_AT,
         params_allowed=False,
         where="in the where of a window",
     )

@@ -25,12 +25,11 @@ def card_text(manifest: Manifest) -> str:
     training, metrics = manifest.training, manifest.metrics
     slices = " / ".join(f"{n:,}" for n in training.get("slice_rows", []))
     lines = [f"# {manifest.name} {manifest.version}", "", _SYNTHETIC, ""]
-    lines.append(
-        f"- digest `{manifest.digest}`, windows `{manifest.windows_digest}`, LightGBM {training.get('lightgbm', '?')}"
-    )
+    lines.append(f"- digest `{manifest.digest}`, LightGBM {training.get('lightgbm', '?')}")
     lines.append(
         f"- {training.get('trees')} trees, at most {training.get('leaves')} leaves each, "
-        f"{len(manifest.features)} features"
+        f"{len(manifest.features)} features: {len(manifest.windows)} windows and "
+        f"{len(manifest.features) - len(manifest.windows)} facts"
     )
     lines.append(
         f"- {training.get('rows', 0):,} calls, {training.get('fraud_rows', 0):,} of them fraud; in order of time the "

@@ -16,7 +16,7 @@ from antifraud.domain import ModelError, Stage
 from antifraud.scoring.calibration import Calibration
 from antifraud.scoring.certificate import Certificate
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 RETRAIN: Final = "train it again: antifraud model train"
 RESTORE: Final = "restore the model's directory from version control, or train it again: antifraud model train"
 
@@ -38,15 +38,19 @@ class Artefact(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The manifest as it is written. ``digest`` seals everything that changes scores or verdicts; not the stage."""
+    """The manifest as it is written. ``digest`` seals everything that changes scores or verdicts; not the stage.
+
+    ``windows`` maps those of ``features`` that are windows to the digest of the content they were trained on; the
+    other features are facts.
+    """
 
     format: int
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     version: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
     stage: Stage
     digest: str
-    windows_digest: str
     features: tuple[str, ...]
+    windows: dict[str, str]
     trees: Artefact
     golden: Artefact
     calibration: Calibration
@@ -58,7 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def sealed(self) -> str:
         """The digest that this manifest ought to carry: 16 hex digits."""
         parts = [
-            self.format, self.name, self.version, self.windows_digest, list(self.features),
+            self.format, self.name, self.version, list(self.features), sorted(self.windows.items()),
             [self.trees.file, self.trees.sha256], [self.golden.file, self.golden.sha256],
             [self.calibration.slope, self.calibration.intercept],
             [self.thresholds.label, self.thresholds.challenge, self.thresholds.divert, self.thresholds.block],
@@ -93,9 +97,12 @@ def read_manifest(path: Path) -> Manifest:
         raise ModelError(f"{path}: calibration intercept {manifest.calibration.intercept} is no number", hint=RESTORE)
     if len(set(manifest.features)) != len(manifest.features) or not manifest.features:
         raise ModelError(f"{path}: features are missing or named twice", hint=RESTORE)
+    odd = sorted(manifest.windows.keys() - set(manifest.features))
+    if odd:
+        raise ModelError(f"{path}: windows names {odd[0]!r}, which is none of the features", hint=RESTORE)
     if manifest.sealed() != manifest.digest:
         raise ModelError(
-            f"{path}: the digest does not match: features, thresholds, calibration or file hashes were edited",
+            f"{path}: the digest does not match: features, windows, thresholds, calibration or file hashes were edited",
             hint="thresholds of a region belong in config/regions/ (block_at, divert_at, label_at); " + RESTORE,
         )
     return manifest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,9 +74,9 @@ class Model:
         return self.manifest.features
 
     @property
-    def windows_digest(self) -> str:
-        """The digest of the windows that the model was trained on."""
-        return self.manifest.windows_digest
+    def windows(self) -> Mapping[str, str]:
+        """Those of ``features`` that are windows, with the digest of the content each was trained on."""
+        return self.manifest.windows
 
     @property
     def stage(self) -> Stage:
@@ -92,7 +93,7 @@ class Model:
         if rows.ndim != 2 or rows.shape[1] != len(self.manifest.features):
             raise ModelError(
                 f"rows of shape {rows.shape} do not fit a model with {len(self.manifest.features)} features",
-                hint="the columns are the windows in order, then the facts",
+                hint="the columns are the features of the model, in its order",
             )
         if not len(rows):
             return np.empty(0, dtype=np.float64)

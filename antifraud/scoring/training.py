@@ -34,9 +34,11 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]
 
-#: What the field knows: more of these never makes a call less suspicious.
+#: What the field knows: more of these never makes a call less suspicious. A model need not have all of them.
 MONOTONE: Final[Mapping[str, int]] = {
     "caller_reports_30d": 1,
+    "caller_prefix_reports_30d": 1,
+    "callee_reports_30d": 1,
     "caller_sequential_10m": 1,
     "callee_new_callers_2h": 1,
     "spoofed_cli": 1,
@@ -86,7 +88,7 @@ def train(
     rows: Rows,
     *,
     names: Sequence[str],
-    windows_digest: str,
+    windows: Mapping[str, str],
     out: Path,
     name: str,
     version: str,
@@ -96,8 +98,10 @@ def train(
 ) -> dict[str, Any]:
     """Train on ``rows`` and write the model to the directory ``out``; the metrics that the manifest carries.
 
-    ``provenance`` goes into the manifest (command line, seeds, files and their hashes); ``on_round`` is told the
-    tree just grown and how many there may be. Raises ModelError when the rows cannot teach anything.
+    ``names`` are the columns of ``rows``; ``windows`` gives the digest of each of them that is a window, the rest are
+    facts; windows that are no column are no matter. ``provenance`` goes into the manifest (command line, seeds, files
+    and their hashes); ``on_round`` is told the tree just grown and how many there may be. Raises ModelError when the
+    rows cannot teach anything.
     """
     options = options if options is not None else Options()
     names = tuple(names)
@@ -136,9 +140,8 @@ def train(
         "lightgbm": _lightgbm_version(),
         **(provenance or {}),
     }
-    draft = _Draft(
-        name, version, options.stage, windows_digest, names, fitted, thresholds, certificates, training, metrics
-    )
+    used = {column: windows[column] for column in names if column in windows}
+    draft = _Draft(name, version, options.stage, names, used, fitted, thresholds, certificates, training, metrics)
     _write(out, draft, booster, measure.X)
     return metrics
 
@@ -316,8 +319,8 @@ class _Draft(msgspec.Struct, frozen=True):
     name: str
     version: str
     stage: Stage
-    windows_digest: str
     features: tuple[str, ...]
+    windows: dict[str, str]
     calibration: Calibration
     thresholds: Thresholds
     certificate: dict[str, Certificate]

@@ -192,7 +192,8 @@ def _wrong(node: Node, kind: inspect.Type, path: tuple[str, ...], problems: list
             near = closest(node.value, map(str, option.values))
             hint = f"did you mean {near}?" if near else ""
         elif isinstance(option, inspect.StrType) and isinstance(node.value, bool | int | float):
-            hint = f'put it in quotes: "{node.text}"'
+            quoted = msgspec.structs.replace(node, value=node.text)
+            hint = f'put it in quotes: "{node.text}"' if _fits(quoted, option) else hint
         elif isinstance(option, inspect.StrType) and option.pattern and isinstance(node.value, str):
             other = next(
                 (one for one in (node.value.upper(), node.value.lower()) if re.search(option.pattern, one)), ""
@@ -202,6 +203,8 @@ def _wrong(node: Node, kind: inspect.Type, path: tuple[str, ...], problems: list
             hint = f"write {'true' if node.text.lower() in ('yes', 'on', '1') else 'false'}"
         elif isinstance(option, inspect.ListType | inspect.VarTupleType) and not node.is_map:
             hint = "write each item on its own line after a dash and a space"
+    if not hint and isinstance(kind, inspect.Metadata):
+        hint = str((kind.extra or {}).get("hint", ""))
     problems.append(node.problem(f"{_name(path)} must be {words}, not {_shown(node)}", hint))
 
 

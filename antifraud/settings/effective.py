@@ -19,7 +19,9 @@ from antifraud.settings.schema import (
     AlertSettings,
     Document,
     EngineSettings,
+    FeatureSettings,
     JournalSettings,
+    MetricsSettings,
     PolicySettings,
     RedisSettings,
     Region,
@@ -75,6 +77,8 @@ class Settings:
         self.model: str | None = document.model
         self.redis: RedisSettings = document.redis
         self.engine: EngineSettings = document.engine
+        self.features: FeatureSettings = document.features
+        self.metrics: MetricsSettings = document.metrics
         self.journal: JournalSettings = document.journal
         self.switches: Mapping[str, SwitchSettings] = document.switches
         self.trunks: tuple[TrunkSettings, ...] = document.trunks

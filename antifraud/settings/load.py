@@ -21,7 +21,16 @@ from antifraud.settings.check import check, closest, plain_value
 from antifraud.settings.directories import data_dir
 from antifraud.settings.effective import BUILT_IN, Settings
 from antifraud.settings.layers import empty, environment_layer, override_layer
-from antifraud.settings.schema import REGION_CODE, Document, PolicySettings, Region, RegionDocument
+from antifraud.settings.schema import (
+    LEAST_MEMORY,
+    MOST_MEMORY,
+    REGION_CODE,
+    Document,
+    PolicySettings,
+    Region,
+    RegionDocument,
+)
+from antifraud.settings.sizes import show_size
 from antifraud.settings.tree import Entry, Node, merge, read_file
 
 MAX_PROBLEMS: Final = 100
@@ -169,6 +178,12 @@ def _contradictions(
 ) -> list[Problem]:
     """What each value allows by itself and several of them together do not."""
     problems: list[Problem] = []
+    memory = tree.at(("features", "memory_limit"))
+    if memory is not None and not LEAST_MEMORY <= (bytes_ := document.features.memory_bytes) <= MOST_MEMORY:
+        short = bytes_ < LEAST_MEMORY
+        message = f"features.memory_limit {memory.text} is too {'little' if short else 'much'}"
+        bound = f"at least {show_size(LEAST_MEMORY)}" if short else f"at most {show_size(MOST_MEMORY)}"
+        problems.append(memory.problem(message, f"allow {bound}"))
     if document.default_region not in regions:
         problems.append(_no_region(tree.at(("default_region",)), "default_region", document.default_region, regions))
     for name, switch in document.switches.items():

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from antifraud.settings.sizes import SIZE, parse_size
+
 REGION_CODE: Final = r"^[A-Z]{2}-[A-Z0-9]{1,3}\Z"
 SIP_URI: Final = (
     r"^sips?:([A-Za-z0-9_.!~*'()&=+$/%-]{1,64}@)?[A-Za-z0-9.:\[\]-]{1,120}(;[A-Za-z0-9_.=+%-]{1,64}){0,8}\Z"
@@ -25,6 +27,13 @@ NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 TRUNK_PATTERN: Final = r"^[\x21-\x7e]{1,64}\Z"
 RULE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,79}\Z"
 PATH: Final = r"^[^\x00-\x1f]{1,1024}\Z"
+#: Nothing, or a host (a name, an address, an IPv6 address in brackets) and a port from 0 to 65535.
+LISTEN: Final = (
+    r"^((\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})"
+    r":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4}))?\Z"
+)
+LEAST_MEMORY: Final = 64 << 20
+MOST_MEMORY: Final = 16 << 40
 
 
 def _meta(about: str, words: str = "") -> Meta:
@@ -83,6 +92,48 @@ class EngineSettings(_Section, frozen=True):
     lease_s: Annotated[
         float, Meta(ge=0.5, le=300.0, description="seconds after which a standby engine takes over from a silent one")
     ] = 3.0
+    feedback: Annotated[
+        bool,
+        _meta(
+            "whether the engine writes into the log which calls full enforcement would have stopped, for windows that "
+            "count them"
+        ),
+    ] = True
+
+
+class FeatureSettings(_Section, frozen=True):
+    """What the engine remembers of the past: the windows over callers, callees, trunks and the like."""
+
+    memory_limit: Annotated[
+        Annotated[str, Meta(pattern=SIZE)] | Annotated[int, Meta(ge=LEAST_MEMORY, le=MOST_MEMORY)],
+        Meta(
+            description="memory that the windows may take; when it is full what was idle for longest is forgotten",
+            extra={
+                "words": "a size from 64MiB to 16TiB, such as 1GiB, 512MiB or 6GB, or a number of bytes",
+                "hint": "write a number and a unit: 1GiB is 1024MiB, 1GB is 1000MB",
+            },
+        ),
+    ] = "1GiB"
+
+    @property
+    def memory_bytes(self) -> int:
+        """``memory_limit`` in bytes."""
+        bytes_ = parse_size(self.memory_limit)
+        assert bytes_ is not None, "the pattern lets only sizes pass"
+        return bytes_
+
+
+class MetricsSettings(_Section, frozen=True):
+    """Figures of the engine for Prometheus."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            pattern=LISTEN,
+            description='address and port on which the engine answers GET /metrics; "" serves nothing',
+            extra={"words": 'an address and a port such as 127.0.0.1:9464, or ""'},
+        ),
+    ] = ""
 
 
 class JournalSettings(_Section, frozen=True):
@@ -298,6 +349,8 @@ class Document(_Section, frozen=True):
     ] = "kz-calls/1"
     redis: Annotated[RedisSettings, _meta("the Redis that carries the log")] = RedisSettings()
     engine: Annotated[EngineSettings, _meta("how the engine runs")] = EngineSettings()
+    features: Annotated[FeatureSettings, _meta("what the engine remembers of the past")] = FeatureSettings()
+    metrics: Annotated[MetricsSettings, _meta("figures of the engine for Prometheus")] = MetricsSettings()
     journal: Annotated[JournalSettings, _meta("the record of decisions as Parquet files")] = JournalSettings()
     alerts: Annotated[AlertSettings, _meta("alerts by MQTT")] = AlertSettings()
     policy: Annotated[PolicySettings, _meta("what is done with calls where a region says nothing else")] = (

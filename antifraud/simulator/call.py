@@ -27,7 +27,11 @@ class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Call(NamedTuple):
-    """A whole call as its maker knows it. ``talk_s`` None: not answered. ``report_after_s`` 0: nobody complains."""
+    """A whole call as its maker knows it. ``talk_s`` None: not answered. ``report_after_s`` 0: nobody complains.
+
+    ``ring_s`` counts from the setup to the answer or, without one, to the end; it includes the post-dial delay
+    ``pdd_s``, which is therefore never longer. No maker sets ``pdd_s``: the stream does, for all calls alike.
+    """
 
     ts: float
     switch: str
@@ -50,6 +54,7 @@ class Call(NamedTuple):
     cause: int
     report_after_s: float
     truth: Truth
+    pdd_s: float = 0.0
 
 
 def events_of(call: Call, call_id: str) -> list[SimulatedEvent]:
@@ -129,5 +134,6 @@ def _later(
         call.asserted,
         ring_s=ring if kind is EventKind.RELEASE else None,
         talk_s=talk,
+        pdd_s=call.pdd_s if kind is EventKind.RELEASE else None,
         cause=cause,
     )

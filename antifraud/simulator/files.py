@@ -15,8 +15,10 @@ from antifraud.simulator.call import SimulatedEvent, Truth
 Format = Literal["jsonl", "parquet"]
 
 _BLOCK: Final = 50_000
-_NUMBERS: Final = ("ts", "ring_s", "talk_s", "weight")
+_NUMBERS: Final = ("ts", "ring_s", "talk_s", "pdd_s", "weight")
 _WHOLE: Final = ("cause", "deadline_ms")
+#: Columns that files written by earlier versions lack: nothing is known of them there.
+_LATER: Final = frozenset({"pdd_s"})
 
 
 class _Labelled(msgspec.Struct):
@@ -176,11 +178,13 @@ def _read_parquet(path: Path) -> Iterator[SimulatedEvent]:
     wanted = {*names, "truth_fraud", "truth_campaign", "truth_scenario"}
     try:
         with pq.ParquetFile(path) as file:
-            missing = sorted(wanted - set(file.schema_arrow.names))
+            there = set(file.schema_arrow.names)
+            missing = sorted(wanted - there - _LATER)
             if missing:
                 raise UsageError(
                     f"{path}: no column {', '.join(missing[:5])}", hint="train on files made by `antifraud simulate`"
                 )
+            names = tuple(name for name in names if name in there)
             truths: dict[Truth, Truth] = {}
             row_number = 0
             for batch in file.iter_batches(batch_size=_BLOCK):

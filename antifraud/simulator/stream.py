@@ -14,6 +14,7 @@ import numpy as np
 from antifraud.domain import UsageError
 from antifraud.settings.directories import data_dir
 from antifraud.simulator.call import SimulatedEvent, events_of
+from antifraud.simulator.delay import post_dial_delays
 from antifraud.simulator.fraud import FraudTraffic
 from antifraud.simulator.honest import HonestTraffic
 from antifraud.simulator.scenario import Scenario, Settings, find_scenario, load_scenario
@@ -102,10 +103,12 @@ def _stream(
         if bad:
             rows += bad
             rows.sort(key=lambda call: call.ts)
-        ids = mix(np.arange(made, made + len(rows), dtype=np.int64), int(identity)).tolist()
+        numbers = np.arange(made, made + len(rows), dtype=np.int64)
+        ids = mix(numbers, int(identity)).tolist()
+        delays = post_dial_delays(rows, numbers, int(identity))
         made += len(rows)
-        for row, number in zip(rows, ids, strict=True):
-            for item in events_of(row, f"{number:016x}"):
+        for row, number, delay in zip(rows, ids, delays, strict=True):
+            for item in events_of(row._replace(pdd_s=delay), f"{number:016x}"):
                 sequence += 1
                 pending.append((item.event.ts, sequence, item))
         pending.sort()

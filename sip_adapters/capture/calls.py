@@ -30,12 +30,13 @@ _TRY_AGAIN: Final = frozenset({401, 407, 413, 415, 416, 420, 421, 422, 428, 494}
 
 
 class _Call:
-    __slots__ = ("answered", "cseq", "leg", "released", "ringing", "setup")
+    __slots__ = ("answered", "cseq", "leg", "progress", "released", "ringing", "setup")
 
     def __init__(self, setup: CallEvent, leg: str, cseq: int) -> None:
         self.setup = setup
         self.leg = leg
         self.cseq = cseq
+        self.progress: float | None = None
         self.ringing: float | None = None
         self.answered: float | None = None
         self.released = False
@@ -100,14 +101,18 @@ class Calls:
         if call is None or call.released or call.answered is not None or message.via.sent_by != call.leg:
             return []
         if message.status < 200:
+            if 180 <= message.status < 190 and call.progress is None:
+                call.progress = ts
             if message.status in (180, 183) and call.ringing is None:
                 call.ringing = ts
             return []
         if message.status < 300:
             call.answered = ts
+            call.progress = ts if call.progress is None else call.progress
             return [follow_up(call.setup, EventKind.ANSWER, ts)]
         if message.status < 400 or message.status in _TRY_AGAIN or message.cseq < call.cseq:
             return []
+        call.progress = ts if call.progress is None else call.progress
         return self._release(call, ts, cause_of(message.status, _reasons(message)))
 
     def _hang_up(self, message: Message, ts: float) -> list[CallEvent]:
@@ -121,7 +126,10 @@ class Calls:
 
     @staticmethod
     def _release(call: _Call, ts: float, cause: int) -> list[CallEvent]:
-        """The release. It rang from the first 180/183; without one an answered call from its setup, another not."""
+        """The release. It rang from the first 180/183; without one an answered call from its setup, another not.
+
+        The post-dial delay ends with the first 18x or the final answer; a call given up before them has none.
+        """
         call.released = True
         until = ts if call.answered is None else call.answered
         rang_from = call.ringing
@@ -133,6 +141,7 @@ class Calls:
                 release,
                 ring_s=round(max(0.0, until - rang_from), 6),
                 talk_s=0.0 if call.answered is None else round(max(0.0, ts - call.answered), 6),
+                pdd_s=None if call.progress is None else round(max(0.0, call.progress - call.setup.ts), 6),
                 cause=cause,
             )
         ]

@@ -25,6 +25,7 @@ MAPPED_FIELDS: Final = (
     "imei", "cell",
 )  # fmt: skip
 CONSTANT_FIELDS: Final = ("switch", "trunk", "transport", "cell")
+DURATIONS: Final = ("total", "talk", "ring", "pdd")
 UNITS: Final = ("s", "ms", "us", "hms")
 CAUSE_KINDS: Final = ("q850", "sip", "words")
 _MAX_BYTES: Final = 262_144
@@ -156,7 +157,7 @@ class _Checker:
         times = self._columns_of(times_pairs, ("setup", "answer", "release"))
         if "times" in top and "setup" not in times_pairs:
             self._wrong(top["times"][1], "times.setup is missing", "name the column that says when the call began")
-        durations_pairs = self._section(top, "durations", ("unit", "total", "talk", "ring"))
+        durations_pairs = self._section(top, "durations", ("unit", *DURATIONS))
         cause, kind, words = self._cause(top)
         found = MappingFile(
             name=self._path.stem,
@@ -171,7 +172,7 @@ class _Checker:
             zone=self._zone(times_pairs),
             times=times,
             unit=self._choice(durations_pairs, "unit", UNITS, "s"),
-            durations=self._columns_of(durations_pairs, ("total", "talk", "ring")),
+            durations=self._columns_of(durations_pairs, DURATIONS),
             cause=cause,
             cause_kind=kind,
             cause_words=words,

@@ -93,6 +93,7 @@ class Rows:
                 ts=release_ts,
                 ring_s=round(connected - setup_ts, 6),
                 talk_s=0.0 if answer_ts is None else round(release_ts - answer_ts, 6),
+                pdd_s=self._duration(cells, "pdd"),
                 cause=self._cause(cells),
             )
             events.append(check_event(release))

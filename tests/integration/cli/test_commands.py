@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
-from antifraud.queues import EmbeddedRedis
+from antifraud.queues import EmbeddedRedis, Keys
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,6 +44,7 @@ def test_help_knows_every_command() -> None:
         (("engine",), 1, "no Redis is configured"),
         (("doctor", "--redis=redis://127.0.0.1:1"), 1, "does not answer"),
         (("engine", "--config=/no/such/dir"), 2, "does not exist"),
+        (("engine", "--redis=unix:///nowhere"), 1, "does not answer"),
         (("engine", "--model=nobody/9", "--redis=unix:///nowhere"), 2, "no manifest.toml"),
         (("frobnicate",), 2, "No such command"),
     ],
@@ -105,3 +108,46 @@ def test_the_doctor_sees_a_redis_without_an_engine(redis_server: EmbeddedRedis) 
     assert ("redis", "ok") in findings
     assert ("engine", "warn") in findings
     assert result.returncode == 0
+
+
+@pytest.mark.needs("redis")
+def test_the_doctor_shows_how_full_the_windows_are(redis_server: EmbeddedRedis) -> None:
+    figures: dict[str, str] = {
+        "events": "1234567", "setups": "1000000", "late": "12", "duplicates": "34", "remembered": "99", "evicted": "7",
+        "memory_bytes": str(300 << 20), "memory_limit_bytes": str(1 << 30),
+        "caller.keys": "400000", "caller.bytes": str(80 << 20), "caller.evicted": "7",
+        "caller_prefix-4.keys": "12", "caller_prefix-4.bytes": "4096", "caller_prefix-4.evicted": "0",
+        "caller>callee.pairs": "900000", "caller>callee.cut": "5", "garbled": "many", "odd.keys": "nan",
+    }  # fmt: skip
+    with redis.Redis(unix_socket_path=str(redis_server.socket_path)) as client:
+        client.hset(Keys("kz").features, mapping=figures)
+        shown = antifraud("doctor", f"--redis={redis_server.url}")
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        lines = [line.strip() for line in shown.stdout.splitlines()]
+        start = next(number for number, line in enumerate(lines) if "windows" in line.split()[:3] and "memory" in line)
+        assert lines[start].endswith("memory 300.0 of 1,024.0 MiB (29%)   events 1,234,567   late 12   duplicates 34")
+        assert lines[start].startswith("ok")
+        assert [line.split() for line in lines[start + 1 : start + 9]] == [
+            [],
+            ["table", "keys", "MiB", "evicted"],
+            ["caller", "400,000", "80.0", "7"],
+            ["caller_prefix-4", "12", "0.0", "0"],
+            ["odd", "0", "0.0", "0"],
+            [],
+            ["stream", "pairs", "cut"],
+            ["caller>callee", "900,000", "5"],
+        ]
+        assert len({len(line) for line in lines[start + 2 : start + 6]}) == 1
+
+        client.hset(Keys("kz").features, "memory_bytes", str(1020 << 20))
+        findings = json.loads(antifraud("doctor", "--json", f"--redis={redis_server.url}").stdout)
+        (windows,) = [finding for finding in findings if finding["area"] == "windows"]
+        assert windows["state"] == "warn"
+        assert "raise features.memory_limit" in windows["hint"]
+
+
+def test_the_doctor_says_when_nobody_serves_the_metrics(free_port: Callable[[], int]) -> None:
+    result = antifraud("doctor", "--json", ANTIFRAUD_METRICS_LISTEN=f"127.0.0.1:{free_port()}")
+    (metrics,) = [finding for finding in json.loads(result.stdout) if finding["area"] == "metrics"]
+    assert metrics["state"] == "warn"
+    assert "nothing answers" in metrics["text"]

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 import redis
 
-from antifraud.domain import CallEvent, EventKind
+from antifraud.domain import CallEvent, Decision, EventKind, check_event
+from antifraud.engine.loop import report_stopped
 from antifraud.queues import Keys, encode_event
 from antifraud.simulator import simulate
 from tests.engine_process import EngineProcess, wait_until
@@ -160,6 +161,81 @@ def test_kill_9_loses_nothing_and_changes_no_decision(
     uninterrupted = {one["id"]: one for one in decisions(redis_client)}
     assert len(uninterrupted) == setups
     assert crashed == uninterrupted
+
+
+SPOOFED = {"trunk": "intl-1", "caller_raw": "+77000000003", "roaming": False}
+
+
+def reports(client: redis.Redis) -> list[dict[str, str]]:
+    entries: Any = client.xrange(KEYS.calls)
+    found = [{name.decode(): text.decode() for name, text in fields.items()} for _entry_id, fields in entries]
+    return [fields for fields in found if fields["kind"] == "report"]
+
+
+def test_a_call_that_full_enforcement_stops_is_reported_in_the_log_once(
+    start_engine: Start, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    origin = {
+        "asserted": "+77000000004", "src_ip": "192.0.2.7", "user_agent": "dialler/1", "fingerprint": "f1",
+        "imsi": "401010000000001", "imei": "490154203237518", "cell": "c7",
+    }  # fmt: skip
+    engine = start_engine()
+    # In a region whose ceiling is off nothing is carried out, and the windows learn of the call all the same.
+    stopped = setup_event("stopped", **SPOOFED, **origin, switch="sw-kz-10", source="kamailio", identity="secret")
+    redis_client.xadd(KEYS.calls, stopped)
+    assert answer(redis_client, "stopped")["verdict"] == "allow"
+    redis_client.xadd(KEYS.calls, stopped)  # a setup that is sent once more was not stopped once more
+    redis_client.xadd(KEYS.calls, setup_event("allowed"))
+    redis_client.xadd(KEYS.calls, setup_event("emergency", **{**SPOOFED, "callee_raw": "112"}))
+    withheld = {**SPOOFED, "caller_raw": "", "asserted": ""}
+    redis_client.xadd(KEYS.calls, setup_event("withheld", **withheld))
+    for call_id in ("stopped", "allowed", "emergency", "withheld"):
+        answer(redis_client, call_id)
+    full = {one["call_id"]: one["full_verdict"] for one in decisions(redis_client)}
+    assert full["stopped"] in ("divert", "block")
+    assert full["allowed"] == full["emergency"] == "allow"
+    expected = {
+        **origin, "kind": "report", "call_id": "stopped", "ts": stopped["ts"], "switch": "sw-kz-10",
+        "trunk": "intl-1", "caller_raw": "+77000000003", "callee_raw": "87000000002", "source": "engine",
+        "reporter": "engine", "label": "stopped",
+    }  # fmt: skip
+    assert reports(redis_client) == [expected]
+    wait_until(lambda: counter(redis_client, "feedback") == 1)
+    assert redis_client.xlen(KEYS.quarantine) == 0
+    engine.stop()
+    assert reports(redis_client) == [expected]
+
+    # The log is folded from its start: the report is written again, and the fold knows it.
+    shutil.rmtree(tmp_path / "s")
+    redis_client.delete(KEYS.position, KEYS.features)
+    start_engine()
+    wait_until(lambda: len(reports(redis_client)) == 2)
+    assert reports(redis_client) == [expected, expected]
+    wait_until(lambda: redis_client.hget(KEYS.features, "duplicates") == b"2")  # the second setup, the second report
+
+
+def test_a_report_names_the_caller_as_the_setup_did() -> None:
+    setup = CallEvent(
+        EventKind.SETUP, "c", 1.8e9, caller="+77000000003", callee="+77000000004", callee_raw="0700", reply="r"
+    )
+    decision = Decision("d", "c", 1.8e9, "kz", "KZ-75", verdict="allow", full_verdict="block", ceiling="shadow")
+    report = report_stopped(setup, decision)
+    assert report is not None
+    assert (report.caller_raw, report.caller, report.callee_raw, report.callee) == ("", "+77000000003", "0700", "")
+    assert (report.reply, report.deadline_ms) == ("", 0)
+    assert check_event(report, setup.ts) == report
+    for changes in ({"full_verdict": "challenge"}, {"duplicate": True}, {"protected": True}):
+        assert report_stopped(setup, msgspec.structs.replace(decision, **changes)) is None
+    assert report_stopped(msgspec.structs.replace(setup, caller=""), decision) is None
+
+
+def test_without_feedback_nothing_is_reported(start_engine: Start, redis_client: redis.Redis) -> None:
+    start_engine(environment={"ANTIFRAUD_ENGINE_FEEDBACK": "false"})
+    redis_client.xadd(KEYS.calls, setup_event("stopped", **SPOOFED))
+    assert answer(redis_client, "stopped")["verdict"] in ("divert", "block")
+    redis_client.xadd(KEYS.calls, setup_event("after"))
+    answer(redis_client, "after")
+    assert reports(redis_client) == []
 
 
 def test_a_second_engine_stands_by_and_takes_over(start_engine: Start, redis_client: redis.Redis) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from antifraud.settings import data_dir
 
 
 def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -44,6 +48,87 @@ def test_training_from_files_uses_the_same_rows(model_dir: Path, tmp_path: Path)
     assert files.returncode in (0, 1), files.stderr
     assert json.loads(files.stdout)["metrics"]["rows"] == 2000
     assert json.loads(seeds.stdout)["metrics"]["rows"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("features", "kept"),
+    [
+        ("hour, caller_age ,spoofed_cli,caller_calls_1h", ["hour", "caller_age", "spoofed_cli", "caller_calls_1h"]),
+        ("-hour,-caller_age", None),
+    ],
+)
+def test_a_model_of_some_features_is_trained_evaluated_and_shown(
+    model_dir: Path, tmp_path: Path, features: str, kept: list[str] | None
+) -> None:
+    out = tmp_path / "few" / "1"
+    source = ("--seeds", "1-8", "--calls", "1000", "--trees", "10")
+    found = _run("model", "train", *source, "--features", features, "--out", str(out))
+    assert found.returncode == 0, found.stderr
+    whole = json.loads(_run("model", "card", str(model_dir), "--json").stdout)
+    manifest = json.loads(_run("model", "card", str(out), "--json").stdout)
+    assert manifest["features"] == (kept or [name for name in whole["features"] if name not in ("hour", "caller_age")])
+    assert manifest["windows"] == {
+        name: digest for name, digest in whole["windows"].items() if name in manifest["features"]
+    }
+    command = manifest["training"]["command"]
+    assert f" --features {features.replace(' ', '')} " in command
+    assert "--features" not in whole["training"]["command"]
+    again = _run(*command.split()[1:], "--out", str(tmp_path / "again" / "1"), "--name", "few")
+    assert again.returncode == 0, again.stderr
+    for name in ("manifest.toml", "model.txt", "golden.csv"):
+        assert (tmp_path / "again" / "1" / name).read_bytes() == (out / name).read_bytes()
+    measured = _run("model", "evaluate", str(out), "--seeds", "21", "--calls", "1000", "--json")
+    assert measured.returncode in (0, 1), measured.stderr
+    metrics = json.loads(measured.stdout)["metrics"]
+    assert metrics["rows"] == 1000
+    assert "unseen_callers" in metrics  # whether or not the model knows a caller's age
+    assert (
+        f"{len(manifest['features'])} features: {len(manifest['windows'])} windows"
+        in _run("model", "card", str(out)).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ("caller_agee", "there is no window and no fact 'caller_agee'\n    did you mean 'caller_age'?\n"),
+        (
+            "-huor,-spoofed_clli",
+            (
+                "there is no window and no fact 'huor'\n    did you mean 'hour'?\n"
+                "there is no window and no fact 'spoofed_clli'\n    did you mean 'spoofed_cli'?\n"
+            ),
+        ),
+        (
+            "hour,-caller_age",
+            (
+                "--features names some features with - and some without\n"
+                "    NAME,NAME uses these alone, -NAME,-NAME all but these\n"
+            ),
+        ),
+        ("hour,caller_age,hour", "--features names 'hour' twice\n    each once\n"),
+    ],
+)
+def test_features_that_cannot_be_meant_are_said_before_anything_is_simulated(
+    tmp_path: Path, features: str, said: str
+) -> None:
+    source = ("--seeds", "1-24", "--calls", "1000000")
+    found = _run("model", "train", *source, "--features", features, "--out", "m/x/1", cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.endswith(said), found.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluating_on_changed_windows_is_refused_and_says_which(model_dir: Path, tmp_path: Path) -> None:
+    rules = Path(shutil.copytree(data_dir("rules"), tmp_path / "rules"))
+    text = (rules / "windows.yaml").read_text(encoding="utf-8")
+    head, mark, rest = text.partition("\n  caller_calls_1m:\n")
+    changed = head + mark + re.sub(r"over: \w+", "over: 2m", rest, count=1)
+    assert changed != text
+    (rules / "windows.yaml").write_text(changed, encoding="utf-8")
+    found = _run("model", "evaluate", str(model_dir), "--seeds", "1", "--calls", "100", "--rules", str(rules))
+    assert found.returncode == 2
+    assert "does not fit these rules: windows changed since it was trained: caller_calls_1m" in found.stderr
 
 
 def test_card_and_promote(model_dir: Path) -> None:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from antifraud.domain import BundleError, CallEvent, EventKind, Location, Problem
 from antifraud.features import Limits, WindowSet, WindowSpec
+from antifraud.features.windows import digest_of
 
 START = 1_767_225_600.0
 ROW = ("talk_s", "cause", "trunk", "label")
 
 
-def compile_where(text: str, where: Location) -> Callable[[Sequence[object]], bool]:
+def compile_where(text: str, where: Location, on: str = "setup") -> Callable[[Sequence[object]], bool]:
     """A stand-in for the rule language: Python, in which whatever is missing makes the condition false."""
     try:
         code = compile(text, "where", "eval")
@@ -38,7 +39,7 @@ def row_of(event: CallEvent) -> list[object]:
 
 def window(name: str, kind: str, by: str, over: int = 0, buckets: int = 0, **more: Any) -> WindowSpec:
     """A declared window in one line."""
-    fields = tuple(by.split("+"))
+    fields = tuple(by.split("+")) if by else ()
     return WindowSpec(name=name, kind=kind, by=fields, over_s=over, buckets=buckets, **more)
 
 
@@ -73,6 +74,21 @@ SPECS = (
     window("weight", "sum", "caller", 30 * 86_400, 30, on="report", of="weight"),
     window("fraud_reports", "count", "callee", 7200, 12, on="report", where="label == 'fraud'"),
     window("reporters", "distinct", "caller", 7200, 12, on="report", of="reporter"),
+    window("longest", "max", "caller", 600, 6, on="release", of="talk_s"),
+    window("longest_normal", "max", "trunk", 60, 12, on="release", of="talk_s", where="cause == 16"),
+    window("talking", "open", "caller", 3600, 12, on="answer"),
+    window("going_on", "open", "trunk", 60, 6, on="setup", where="trunk == 'T2'"),
+    window("talking_long", "open", "caller", 7200, 6, on="answer"),
+    window("in_a_row", "repeat", "caller", 600, of="callee"),
+    window("in_a_row_prefix", "repeat", "caller", 60, of="callee_prefix", cut=3, where="trunk == 'T2'"),
+    window("received", "count", "callee", 3600, 12, seen_by=("caller",)),
+    window("called_me", "count", "caller+callee", 600, 12, seen_by=("callee", "caller"), on="release"),
+    window("my_age_as_callee", "age", "callee", seen_by=("caller",)),
+    window("new_pairs", "share", "caller", 600, 12, new="pair"),
+    window("new_pairs_t2", "count", "trunk", 60, 6, new="pair", where="trunk == 'T2'"),
+    window("new_share", "share", "trunk", 7200, 12, new="caller"),
+    window("per_callee", "ratio", "", of="calls_1h", to="callees_10m"),
+    window("out_in", "balance", "", of="calls_1h", to="received"),
 )
 
 
@@ -80,10 +96,10 @@ def window_set(specs: Sequence[WindowSpec] = SPECS) -> WindowSet:
     """``specs`` with their conditions compiled."""
     texts = {text for spec in specs for text in (spec.where, spec.among) if text}
     predicates = {text: compile_where(text, Location("test")) for text in sorted(texts)}
-    return WindowSet(tuple(spec.name for spec in specs), tuple(specs), "digest", predicates)
+    return WindowSet(tuple(spec.name for spec in specs), tuple(specs), digest_of(specs), predicates)
 
 
-ROOMY = Limits(keys=4096, pairs=4096, pairs_per_key=4096, remembered=4096)
+ROOMY = Limits(units=100_000, pairs_per_key=4096, remembered=4096)
 
 CALLERS = st.sampled_from(
     ["", "112", "KASPI", "+7", "+12", "+123456", *(f"+770000000{i:02d}" for i in range(8)), "+7700000\x000", "\ud800x"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antifraud.domain import CallEvent, EventKind
-from antifraud.features import Fold, Limits, warm_up
+from antifraud.features import Fold, Limits, kernels, warm_up
+from antifraud.features.plan import UNIT_WORDS, make_plan
 from tests.property.features.oracle import Oracle
 from tests.property.features.streams import ROOMY, SPECS, events, row_of, window_set
 
@@ -41,15 +43,15 @@ def fold_all(
     return fold, np.concatenate(values), duplicates
 
 
-def expect(log: Sequence[CallEvent], limits: Limits) -> tuple[Oracle, list[list[float]], list[bool]]:
-    oracle = Oracle(SPECS, WINDOWS.predicates, limits)
+def expect(log: Sequence[CallEvent], limits: Limits) -> tuple[list[list[float]], list[bool]]:
+    oracle = Oracle(SPECS, WINDOWS.predicates, limits.remembered)
     answers = [answer for event in log if (answer := oracle.fold(event, row_of(event))) is not None]
-    return oracle, [values for values, _ in answers], [duplicate for _, duplicate in answers]
+    return [values for values, _ in answers], [duplicate for _, duplicate in answers]
 
 
-def same(got: np.ndarray, wanted: list[list[float]]) -> None:
+def same(got: np.ndarray, wanted: list[list[float]], first: int = 0) -> None:
     assert len(got) == len(wanted)
-    for number, (row, right) in enumerate(zip(got.tolist(), wanted, strict=True)):
+    for number, (row, right) in enumerate(zip(got.tolist(), wanted, strict=True), first):
         for spec, a, b in zip(SPECS, row, right, strict=True):
             assert a == b or (math.isnan(a) and math.isnan(b)), f"set-up {number}, {spec.name}: {a} is not {b}"
 
@@ -58,31 +60,92 @@ def same(got: np.ndarray, wanted: list[list[float]]) -> None:
 @given(log=events())
 def test_values_equal_the_oracle(log: list[CallEvent]) -> None:
     fold, values, duplicates = fold_all(log, [7], ROOMY)
-    _, wanted, wanted_duplicates = expect(log, ROOMY)
+    wanted, wanted_duplicates = expect(log, ROOMY)
     same(values, wanted)
     assert duplicates == wanted_duplicates
-    assert fold.stats()["caller.evicted"] == 0
+    assert fold.stats()["evicted"] == 0
+
+
+LEAST = make_plan(WINDOWS).units_of_one_event() + 8
+
+
+def table_name(table: tuple[tuple[str, ...], int]) -> str:
+    return "+".join(table[0]) + (f"-{table[1]}" if table[1] else "")
+
+
+def stream_names(oracle: Oracle) -> dict[str, tuple[Any, ...]]:
+    names: dict[str, tuple[Any, ...]] = {}
+    for stream in oracle.streams:
+        name = f"{table_name(stream[0])}>{stream[1]}"
+        taken = sum(other.split("#")[0] == name for other in names)
+        names[f"{name}#{taken + 1}" if taken else name] = stream
+    return names
+
+
+def audit(fold: Fold) -> None:
+    """Every unit is free or held exactly once, and every row and pair is found where it is looked for."""
+    units, heads = fold._units.reshape(-1, UNIT_WORDS), fold._heads
+    counters = fold._m.tolist()
+    free = []
+    unit = counters[kernels.C_FREE]
+    while unit:
+        free.append(unit)
+        unit = int(units[unit, 0])
+    assert len(set(free)) == len(free)
+    assert counters[kernels.C_LEFT] == len(free) + fold.limits.units + 1 - counters[kernels.C_USED]
+    held = fold._of_tables[:, kernels.M_UNITS].sum()
+    assert held + counters[kernels.C_LEFT] == fold.limits.units
+    chained = []
+    for head in heads.tolist():
+        while head:
+            chained.append(head)
+            head = int(units[head, 2])
+    assert len(set(chained)) == len(chained)
+    assert not set(chained) & set(free)
+    pairs = fold._of_streams[:, kernels.Q_PAIRS].sum()
+    assert len(chained) == fold._of_tables[:, kernels.M_KEYS].sum() + pairs
+    for table in fold._of_tables:
+        rows, row = 0, int(table[kernels.M_OLDEST])
+        while row:
+            rows, newest = rows + 1, row
+            row = int(units[row, 5])
+        assert rows == table[kernels.M_KEYS]
+        assert not rows or newest == table[kernels.M_NEWEST]
 
 
 @THOROUGH
 @given(
     log=events(most=80),
     limits=st.builds(
-        Limits,
-        keys=st.integers(1, 5),
-        pairs=st.integers(1, 8),
-        pairs_per_key=st.integers(1, 4),
-        remembered=st.integers(1, 12),
+        Limits, units=st.integers(LEAST, LEAST + 200), pairs_per_key=st.integers(1, 4), remembered=st.integers(1, 12)
     ),
 )
-def test_small_memories_forget_what_the_oracle_forgets(log: list[CallEvent], limits: Limits) -> None:
-    fold, values, duplicates = fold_all(log, [1, 5], limits)
-    oracle, wanted, wanted_duplicates = expect(log, limits)
-    same(values, wanted)
-    assert duplicates == wanted_duplicates
-    stats = fold.stats()
-    assert sum(value for name, value in stats.items() if name.endswith(".evicted")) == oracle.evicted
-    assert sum(value for name, value in stats.items() if name.endswith(".cut")) == oracle.cut
+def test_small_memories_forget_the_longest_idle(log: list[CallEvent], limits: Limits) -> None:
+    """The oracle is told how many keys and pairs had to go at each event; which ones, it knows from the contract."""
+    fold = Fold(WINDOWS, limits=limits, secret=SECRET)
+    oracle = Oracle(SPECS, WINDOWS.predicates, limits.remembered)
+    tables = {table_name(table): table for table in oracle.tables}
+    streams = stream_names(oracle)
+    before = fold.stats()
+    for number, event in enumerate(log):
+        folded = fold.fold([event], [row_of(event)])
+        answer = oracle.fold(event, row_of(event))
+        if answer is not None:
+            same(folded.values, [answer[0]], number)
+            assert folded.duplicate.tolist() == [answer[1]]
+        after = fold.stats()
+        for name, value in after.items():
+            owner, _, what = name.rpartition(".")
+            for _ in range(int(value - before[name]) if owner and what in ("evicted", "cut") else 0):
+                if what == "evicted":
+                    oracle.evict(tables[owner])
+                else:
+                    oracle.cut(streams[owner], event)
+        assert after["memory_bytes"] <= after["memory_limit_bytes"]
+        for name, table in tables.items():
+            assert after[f"{name}.keys"] == len(oracle.tables[table]), name
+        before = after
+    audit(fold)
 
 
 @THOROUGH
@@ -99,7 +162,7 @@ def test_neither_batch_sizes_nor_the_secret_change_a_bit(log: list[CallEvent], s
 @given(
     log=events(),
     cut=st.integers(0, 60),
-    limits=st.sampled_from([ROOMY, Limits(keys=3, pairs=5, pairs_per_key=3, remembered=4)]),
+    limits=st.sampled_from([ROOMY, Limits(units=LEAST, pairs_per_key=3, remembered=4)]),
 )
 def test_a_fold_taken_up_from_a_snapshot_goes_on_bit_for_bit(
     log: list[CallEvent], cut: int, limits: Limits, tmp_path_factory: pytest.TempPathFactory

@@ -29,6 +29,8 @@ from antifraud.rulekit.tree import (
     Slot,
     Truth,
     Value,
+    atoms_in,
+    lists_in,
 )
 
 NUMBERS = ("n0", "n1", "n2")
@@ -99,6 +101,14 @@ conditions: st.SearchStrategy[Condition] = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+def of_a_window(condition: Condition) -> bool:
+    """Whether the condition has neither parameters nor lists, so that a window can have it."""
+    return not lists_in(condition) and not any(isinstance(atom, Param) for atom in atoms_in(condition))
+
+
+window_conditions = conditions.filter(of_a_window)
 
 _number_values = st.one_of(
     st.none(),

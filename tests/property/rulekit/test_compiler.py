@@ -7,13 +7,14 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from antifraud.domain import BundleError
+from antifraud.domain import BundleError, Location
+from antifraud.rulekit import combine_where, compile_where
 from antifraud.rulekit.checker import MAX_DEPTH
 from antifraud.rulekit.compiler import Clause, compile_pack, compile_predicate
 from antifraud.rulekit.interpreter import Interpreter, Lookup
-from antifraud.rulekit.tree import And, Condition, Not, Or, atoms_in, lists_in
+from antifraud.rulekit.tree import And, Condition, Not, Or
 
-from .conditions import LISTS, NAMES, PARAMS, SLOTS, check, conditions, rows, write
+from .conditions import FIELDS, LISTS, NAMES, ORDER, PARAMS, SLOTS, check, conditions, rows, window_conditions, write
 
 POSITIONS = {name: position for position, name in enumerate(PARAMS)}
 PACKED = list(PARAMS.values())
@@ -83,11 +84,35 @@ def test_written_and_read_again(condition: Condition, row: list[Any]) -> None:
 
 
 @BRISK
-@given(conditions, rows)
+@given(window_conditions, rows)
 def test_predicates_of_windows(condition: Condition, row: list[Any]) -> None:
-    assume(not lists_in(condition))
-    assume(not any(atom in atoms_in(condition) for atom in atoms_in(condition) if atom not in SLOTS.values()))
-    assert compile_predicate(condition)(row) is (Interpreter(row, PARAMS).holds(condition) is True)
+    predicate = compile_predicate(condition)
+    assert predicate.condition is condition
+    assert predicate(row) is (Interpreter(row, PARAMS).holds(condition) is True)
+
+
+@BRISK
+@given(st.lists(window_conditions, max_size=8), st.lists(rows, min_size=1, max_size=4))
+def test_the_mask_says_what_each_predicate_says(several: list[Condition], events: list[list[Any]]) -> None:
+    predicates = [compile_predicate(condition) for condition in several]
+    mask = combine_where(predicates)
+    for row in events:
+        found = mask(row)
+        assert [bool(found >> bit & 1) for bit in range(len(several))] == [holds(row) for holds in predicates]
+        assert found >> len(several) == 0
+
+
+@BRISK
+@given(st.lists(window_conditions, min_size=1, max_size=8), rows)
+def test_conditions_written_in_a_file_combine(several: list[Condition], row: list[Any]) -> None:
+    predicates = []
+    for condition in several:
+        try:
+            predicates.append(compile_where(write(condition), Location("w", 1, 1), FIELDS, ORDER, "setup"))
+        except BundleError:
+            continue  # random trees can be larger than people's
+    expected = sum(1 << bit for bit, holds in enumerate(predicates) if holds(row))
+    assert combine_where(predicates)(row) == expected
 
 
 @BRISK

@@ -84,6 +84,27 @@ def test_a_call_that_fails(wire: Path, status: int, cause: int) -> None:
     assert releases(items) == [(6.0, 0.0, cause)]
 
 
+@pytest.mark.parametrize(
+    ("messages", "delay"),
+    [
+        ([(0.1, response(100)), (2.5, response(180)), (4, response(183)), (9, response(486))], 2.5),
+        ([(1.5, response(183)), (4, response(180)), (9, response(486))], 1.5),
+        ([(1.2, response(181)), (4, response(180)), (9, response(486))], 1.2),
+        ([(0.1, response(100)), (3, response(404))], 3.0),
+        ([(0.1, response(100)), (5, request("CANCEL")), (5.1, response(487))], None),
+        ([(2, response(407)), (3, invite(cseq=2, branch="z9hG4bK-2")),
+          (7, response(180, cseq=2, branch="z9hG4bK-2")), (9, response(486, cseq=2, branch="z9hG4bK-2"))], 7.0),
+        ([(0.1, response(100)), (3.5, response(200)),
+          (9, request("BYE", to_tag="to-1", branch="z9hG4bKb", cseq=2))], 3.5),
+    ],
+)  # fmt: skip
+def test_the_post_dial_delay(wire: Path, messages: Sequence[tuple[float, bytes]], delay: float | None) -> None:
+    events = [item for item in read(wire, talk((0, invite()), *messages)) if isinstance(item, CallEvent)]
+    assert [event.pdd_s for event in events[:-1]] == [None] * (len(events) - 1)
+    assert events[-1].kind is EventKind.RELEASE
+    assert events[-1].pdd_s == delay
+
+
 def test_a_call_that_its_caller_gives_up(wire: Path) -> None:
     items = read(
         wire,

@@ -117,6 +117,30 @@ def test_causes(tmp_path: Path, kind: str, value: str, cause: int | None) -> Non
     assert found[-1].cause == cause
 
 
+@pytest.mark.parametrize(
+    ("unit", "cell", "delay"), [("s", "3.25", 3.25), ("ms", "3250", 3.25), ("hms", "00:00:04", 4.0), ("s", "", None)]
+)
+def test_the_post_dial_delay(tmp_path: Path, unit: str, cell: str, delay: float | None) -> None:
+    rows = custom(tmp_path, f"times: {{format: epoch, setup: s, release: x}}\ndurations: {{unit: {unit}, pdd: 'y?'}}\n")
+    setup, release = convert_one(rows, f"1,2,1732338000,1732338009,{cell},".encode())
+    assert (setup.pdd_s, release.pdd_s) == (None, delay)
+    assert release.ring_s == 9.0
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"), [("-1", "duration-garbled"), ("long", "duration-garbled"), ("1e9", "duration-absurd")]
+)
+def test_a_post_dial_delay_that_is_none(tmp_path: Path, cell: str, said: str) -> None:
+    rows = custom(tmp_path, "times: {format: epoch, setup: s, release: x}\ndurations: {pdd: 'y?'}\n")
+    assert code(rows.events(f"1,2,1732338000,1732338009,{cell},".encode())) == said
+
+
+def test_the_generic_mapping_takes_a_column_pdd_s() -> None:
+    header = b"caller,callee,start,end,pdd_s"
+    line = b"+77000000001,+77000000002,2024-11-23T05:00:00Z,2024-11-23T05:01:00Z,2.5"
+    assert convert("generic", line, header)[-1].pdd_s == 2.5
+
+
 EPOCH = "times: {format: epoch, setup: s, answer: 'x?', release: 'y?'}\ndurations: {talk: 'z?'}\n"
 
 

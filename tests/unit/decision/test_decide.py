@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+import yaml
 
 from antifraud.cli.assembly import build_numbering
-from antifraud.decision import Bundle, Decider, Policy, RegionPolicy, load_bundle
+from antifraud.decision import MODEL_FACTS, Bundle, Decider, Policy, RegionPolicy, load_bundle
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
+from antifraud.features.windows import DERIVED
 from antifraud.rulekit import Hit
 from antifraud.scoring import Model
+from antifraud.scoring.training import Options, Rows, train
 from antifraud.settings import load_settings
 from antifraud.simulator import simulate
 
@@ -29,16 +34,49 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    assert SETTINGS.model_dir is not None
-    return Model.load(SETTINGS.model_dir)
+def teach(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model]:
+    """Trains a small enforced model on the features named: all windows and facts when none is."""
+
+    def taught(*names: str) -> Model:
+        names = names or (*bundle.windows.names, *MODEL_FACTS)
+        out = tmp_path_factory.mktemp("models") / "toy" / "1"
+        train(
+            rows_of(names), names=names, windows=bundle.windows.digests, out=out, name="toy", version="1",
+            options=Options(trees=20, leaves=7, threads=1, stage=Stage.ENFORCE),
+        )  # fmt: skip
+        return Model.load(out)
+
+    return taught
+
+
+@pytest.fixture(scope="module")
+def model(teach: Callable[..., Model]) -> Model:
+    return teach()
+
+
+def rows_of(names: Sequence[str], days: int = 12, per_day: int = 500) -> Rows:
+    """Rows in which every feature says a little: fraud has higher values and, where it is a fact, more often 1."""
+    rng = np.random.default_rng(1)
+    count = days * per_day
+    y = rng.random(count) < 0.05
+    day = np.repeat(np.arange(days), per_day)
+    columns = [
+        (rng.random(count) < np.where(y, 0.6, 0.2)).astype(float)
+        if name in MODEL_FACTS and name != "hour"
+        else rng.poisson(np.where(y, 6.0, 2.0)).astype(float)
+        for name in names
+    ]
+    ts = (1.7e9 + day * 172_800 + np.tile(np.arange(per_day) * 100, days)).astype(np.float64)
+    campaign = np.where(y, np.char.add("c", day.astype(str)), "")
+    return Rows(np.stack(columns, axis=1), y, ts, campaign, np.where(y, "call_centre", "person"))
 
 
 class FixedScore:
-    """A model that gives every call the same score; everything else is the shipped model's."""
+    """A model that gives every call the same score; everything else is that of ``model``."""
 
     def __init__(self, model: Model, score: float, stage: Stage) -> None:
-        self.id, self.features, self.windows_digest = "fixed/1@0", model.features, model.windows_digest
+        self.id, self.features = "fixed/1@0", model.features
+        self.windows: Mapping[str, str] = model.windows
         self.thresholds, self.stage, self._score = model.thresholds, stage, score
 
     def predict(self, rows: Any) -> Any:
@@ -181,15 +219,96 @@ def test_a_repeated_setup_is_a_duplicate_and_a_reused_call_id_is_not(bundle: Bun
     assert first.id == again.id != other.id
 
 
-def test_a_model_for_other_windows_is_refused(bundle: Bundle, model: Model) -> None:
+REFUSED = "the model fixed/1@0 does not fit these rules: "
+MEND = (
+    "\n    give rules/windows.yaml back what the model was trained on, name another model, "
+    "or train one again: antifraud model train"
+)
+OUTDATED = "\n    this version works out other facts: train the model again: antifraud model train"
+
+
+@pytest.mark.parametrize(
+    ("features", "windows", "said"),
+    [
+        (("caller_age",), {"caller_age": "0" * 16}, f"windows changed since it was trained: caller_age{MEND}"),
+        (("hour", "caller_gone_1h"), {"caller_gone_1h": "0" * 16}, f"windows missing: caller_gone_1h{MEND}"),
+        (("hour", "weather"), {}, f"neither a window nor a fact: weather{OUTDATED}"),
+    ],
+)
+def test_a_model_that_wants_other_windows_or_facts_is_refused_in_words(
+    bundle: Bundle, model: Model, features: tuple[str, ...], windows: Mapping[str, str], said: str
+) -> None:
     stranger: Any = FixedScore(model, 0.5, Stage.ENFORCE)
-    stranger.windows_digest = "0" * 32
-    with pytest.raises(ModelError, match="was trained on windows"):
+    stranger.features, stranger.windows = features, windows
+    with pytest.raises(ModelError) as caught:
         Decider(bundle, policy(), NUMBERING, stranger)
-    stranger = FixedScore(model, 0.5, Stage.ENFORCE)
-    stranger.features = tuple(reversed(model.features))
-    with pytest.raises(ModelError, match="other features"):
-        Decider(bundle, policy(), NUMBERING, stranger)
+    assert caught.value.render() == REFUSED + said
+
+
+def rearranged(bundle: Bundle, rules_dir: Path, **added: Mapping[str, object]) -> Bundle:
+    """The bundle of the same rules with its windows, and those ``added``, in another order, as a person writes it."""
+    shutil.copytree(SETTINGS.rules_dir, rules_dir)
+    path = rules_dir / "windows.yaml"
+    declared = {**added, **yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)["windows"]}
+    # What is worked out from others stands below them.
+    backwards = list(reversed(declared))
+    names = sorted(backwards, key=lambda name: declared[name]["kind"] in DERIVED)
+    tree = {"version": "1", "windows": {name: declared[name] for name in names}}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    found = load_bundle(rules_dir)
+    assert found.windows.names == tuple(names)
+    assert found.windows.names != bundle.windows.names
+    return found
+
+
+SOME = ("hour", "caller_age", "spoofed_cli", "caller_calls_1h")
+
+
+@pytest.mark.parametrize("names", [(), SOME])
+def test_a_model_is_given_exactly_its_columns(
+    bundle: Bundle, teach: Callable[..., Model], names: tuple[str, ...]
+) -> None:
+    model = teach(*names)
+    events = [item.event for item in simulate("demo", 5, calls=400, start_ts=1.8e9, rate=60.0)]
+    decider, other = Decider(bundle, policy(), NUMBERING, model), Decider(bundle, policy(), NUMBERING)
+    assert decider.feature_names == other.feature_names == (*bundle.windows.names, *MODEL_FACTS)
+    vectors = other.vectors(events)
+    assert vectors.shape[1] == len(other.feature_names)
+    by_hand = model.predict(vectors[:, [other.feature_names.index(name) for name in model.features]])
+    scores = [decision.score for decision in decider.decide(events)]
+    assert scores == by_hand.tolist()
+    assert len(set(scores)) > 3
+
+
+def test_windows_in_another_order_change_no_decision(
+    bundle: Bundle, teach: Callable[..., Model], tmp_path: Path
+) -> None:
+    events = [item.event for item in simulate("demo", 3, calls=600, start_ts=1.8e9, rate=60.0)]
+    turned = rearranged(bundle, tmp_path / "rules")
+    for model in (teach(), teach(*SOME)):
+        decisions = Decider(bundle, policy(), NUMBERING, model).decide(events)
+        others = Decider(turned, policy(), NUMBERING, model).decide(events)
+        assert [msgspec.structs.replace(one, bundle="") for one in decisions] == [
+            msgspec.structs.replace(one, bundle="") for one in others
+        ]
+        assert {one.full_verdict for one in decisions} > {"allow"}
+
+
+def test_a_window_that_the_model_does_not_use_may_come_and_go(
+    bundle: Bundle, teach: Callable[..., Model], tmp_path: Path
+) -> None:
+    model = teach(*SOME)
+    added = {"kind": "count", "by": "caller", "over": "7m", "buckets": "7", "doc": {"en": "a", "ru": "b", "kk": "c"}}
+    grown = rearranged(bundle, tmp_path / "rules", caller_calls_7m=added)
+    events = [item.event for item in simulate("demo", 3, calls=300, start_ts=1.8e9, rate=60.0)]
+    before = [one.score for one in Decider(bundle, policy(), NUMBERING, model).decide(events)]
+    assert [one.score for one in Decider(grown, policy(), NUMBERING, model).decide(events)] == before
+    few = grown.windows.subset(["caller_age", "caller_calls_1h"])
+    assert len(few.names) == 2
+    fewer = msgspec.structs.replace(bundle, windows=few)
+    decider = Decider(fewer, policy(), NUMBERING, model)
+    assert decider.feature_names == (*few.names, *MODEL_FACTS)
+    assert [one.score for one in decider.decide(events)] == before
 
 
 def test_the_same_log_gives_the_same_bits_whatever_the_batch_size(bundle: Bundle, model: Model) -> None:

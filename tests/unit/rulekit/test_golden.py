@@ -72,8 +72,15 @@ def test_field_order(tmp_path: Path) -> None:
 def test_not_available() -> None:
     fields, _windows, order = vocabulary()
     with pytest.raises(BundleError) as caught:
-        compile_where("talk_s < params.short", Location("windows.yaml", 7, 12), fields, order)
+        compile_where("talk_s < params.short", Location("windows.yaml", 7, 12), fields, order, "release")
     compare("not-available", caught.value, Path("/"))
+
+
+def test_not_known_at() -> None:
+    fields, _windows, order = vocabulary()
+    with pytest.raises(BundleError) as caught:
+        compile_where("roaming and talk_s < 10", Location("windows.yaml", 7, 12), fields, order, "setup")
+    compare("not-known-at", caught.value, Path("/"))
 
 
 def test_every_message_has_its_case_and_its_file() -> None:

@@ -42,6 +42,7 @@ def test_what_is_known_when() -> None:
     assert late == {
         "ring_s": "release",
         "talk_s": "release",
+        "pdd_s": "release",
         "cause": "release",
         "label": "report",
         "reporter": "report",

@@ -11,6 +11,7 @@ import pytest
 from antifraud.scoring.training import Options, Rows, train
 
 NAMES = ("caller_calls_1h", "caller_age", "spoofed_cli", "noise")
+WINDOWS = {"unused": "0" * 16, "caller_age": "a" * 16, "caller_calls_1h": "c" * 16}
 START = 1_767_553_200.0
 
 
@@ -33,7 +34,7 @@ def made_rows(seed: int = 1, days: int = 12, per_day: int = 1500) -> Rows:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "toy" / "1"
     train(
-        made_rows(), names=NAMES, windows_digest="w1", out=out, name="toy", version="1",
+        made_rows(), names=NAMES, windows=WINDOWS, out=out, name="toy", version="1",
         options=Options(trees=20, leaves=7, threads=1), provenance={"command": "antifraud model train"},
     )  # fmt: skip
     return out

@@ -26,7 +26,7 @@ def test_a_whole_model_is_loaded(model_dir: Path) -> None:
     model = Model.load(model_dir)
     assert re.fullmatch(r"toy/1@[0-9a-f]{8}", model.id)
     assert model.features == ("caller_calls_1h", "caller_age", "spoofed_cli", "noise")
-    assert model.windows_digest == "w1"
+    assert model.windows == {"caller_calls_1h": "c" * 16, "caller_age": "a" * 16}
     assert model.stage is Stage.SHADOW
     assert 0 < model.thresholds.label <= model.thresholds.divert <= model.thresholds.block <= 1
     assert model.thresholds.challenge is None
@@ -99,9 +99,20 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "threshold a word": (_line("label", '"low"'), "expected `float`"),
     "features swapped": (_swap_features, "digest does not match"),
     "feature twice": (lambda d: _edit(d / "manifest.toml", '"noise"', '"caller_age"'), "named twice"),
+    "a window edited": (_line("caller_age", '"b"'), "digest does not match"),
+    "a window taken out": (
+        lambda d: _edit(d / "manifest.toml", r"(?m)^caller_age = .*\n", ""),
+        "digest does not match",
+    ),
+    "a window that is no feature": (
+        lambda d: _reseal(d, windows={"caller_age": "a", "other": "b"}),
+        "windows names 'other', which is none of the features",
+    ),
+    "windows not said": (lambda d: _edit(d / "manifest.toml", r"\[windows\]", "[window]"), "window"),
     "manifest cut": (_cut("manifest.toml", 200), "manifest.toml"),
     "not TOML": (lambda d: (d / "manifest.toml").write_text("{"), "not TOML"),
-    "another format": (_line("format", "2"), "format 2"),
+    "another format": (_line("format", "3"), "format 3 is not 2, the one understood here"),
+    "the format before": (_line("format", "1"), "format 1 is not 2, the one understood here"),
     "an unknown stage": (_line("stage", '"live"'), "stage"),
     "calibration upside down": (_line("slope", "-1.0"), "slope"),
     "a path outside": (_outside, "not a file beside"),

@@ -20,12 +20,13 @@ assert _spec.loader is not None
 _rows = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_rows)
 NAMES: tuple[str, ...] = _rows.NAMES
+WINDOWS: dict[str, str] = _rows.WINDOWS
 made_rows = _rows.made_rows
 QUICK = Options(trees=10, leaves=7, threads=1)
 
 
 def _train(rows: Rows, out: Path, names: tuple[str, ...] = NAMES, **changes: Any) -> dict[str, Any]:
-    return train(rows, names=names, windows_digest="w1", out=out, name="toy", version="1", options=QUICK, **changes)
+    return train(rows, names=names, windows=WINDOWS, out=out, name="toy", version="1", options=QUICK, **changes)
 
 
 def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
@@ -115,6 +116,22 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, spoil: Any, said: str) -> 
     with pytest.raises(ModelError, match=said):
         _train(spoil(made_rows()), tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_manifest_names_the_windows_among_the_columns_and_no_other(trained: Path) -> None:
+    manifest = Model.load(trained).manifest
+    assert manifest.features == NAMES
+    assert manifest.windows == {"caller_calls_1h": "c" * 16, "caller_age": "a" * 16}
+    assert "4 features: 2 windows and 2 facts" in (trained / "card.md").read_text(encoding="utf-8")
+
+
+def test_a_window_of_another_content_makes_another_model(tmp_path: Path) -> None:
+    _train(made_rows(), tmp_path / "a")
+    train(
+        made_rows(), names=NAMES, windows={**WINDOWS, "caller_age": "b" * 16}, out=tmp_path / "b", name="toy",
+        version="1", options=QUICK,
+    )  # fmt: skip
+    assert Model.load(tmp_path / "a").id != Model.load(tmp_path / "b").id
 
 
 def test_names_that_cannot_be(tmp_path: Path) -> None:

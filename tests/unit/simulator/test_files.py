@@ -25,6 +25,17 @@ def test_what_is_written_is_read_back(tmp_path: Path, events: list[SimulatedEven
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_parquet_file_from_before_the_post_dial_delay_is_read(tmp_path: Path, events: list[SimulatedEvent]) -> None:
+    from pyarrow import parquet
+
+    path = tmp_path / "events.parquet"
+    write_events(events, path, "parquet")
+    assert parquet.read_schema(path).field("pdd_s").type == "double"
+    parquet.write_table(parquet.ParquetFile(path).read().drop_columns(["pdd_s"]), path)
+    older = [msgspec.structs.replace(item, event=msgspec.structs.replace(item.event, pdd_s=None)) for item in events]
+    assert list(read_events(path)) == older
+
+
 def test_a_line_is_the_event_with_its_truth(tmp_path: Path, events: list[SimulatedEvent]) -> None:
     path = tmp_path / "events.jsonl"
     write_events(events, path)

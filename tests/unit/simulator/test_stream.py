@@ -64,6 +64,9 @@ def test_every_call_runs_setup_answer_release(day: list[SimulatedEvent]) -> None
         assert release.cause is not None
         assert release.ring_s is not None
         assert release.talk_s is not None
+        assert release.pdd_s is not None
+        assert 0 < release.pdd_s <= release.ring_s
+        assert all(event.pdd_s is None for event in events if event.kind is not EventKind.RELEASE)
         assert (release.talk_s > 0) == (len(kinds) == 3)
         assert release.ts == pytest.approx(events[0].ts + release.ring_s + release.talk_s, abs=0.002)
         assert len({(event.caller_raw, event.callee_raw, event.trunk, event.switch) for event in events}) == 1
