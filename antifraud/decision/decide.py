@@ -81,7 +81,7 @@ class Decider:
         if bundle.windows.digest != self._bundle.windows.digest:
             raise ModelError(
                 "the windows have changed; a running engine keeps those it has",
-                hint="restart the engine: it folds the log again with the new windows",
+                hint="restart the engine: windows that stay keep their past, new ones are folded from the log",
             )
         self._install(bundle, self._model)
 

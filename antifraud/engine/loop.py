@@ -40,7 +40,7 @@ from antifraud.domain import (
 )
 from antifraud.domain.event import MAX_DEADLINE_MS
 from antifraud.engine.figures import LATENCY_STEPS_MS, Figures
-from antifraud.engine.snapshots import SnapshotStore
+from antifraud.engine.snapshots import Restored, SnapshotStore
 from antifraud.features import Fold, Limits
 from antifraud.queues import (
     REDIS_ERRORS,
@@ -301,30 +301,22 @@ class Engine:
             self._snapshots.load, windows, self._options.retention_s, self._options.limits
         )
         start = "0-0"
-        if restored is not None and not await self._is_of_this_log(restored[1]):
-            _LOG.error("the snapshot at %s is of another log and is left alone", restored[1])
+        if restored is not None and not await self._is_of_this_log(restored.position):
+            _LOG.error("the snapshot at %s is of another log and is left alone", restored.position)
             restored = None
-        if restored is not None:
-            self._decider.fold, start = restored
-            _LOG.info("snapshot at %s loaded", start)
-        else:
+        if restored is None:
             self._decider.fold = Fold(windows, limits=self._options.limits)
+        elif restored.changed:
+            start = restored.position
+            await self._take_over(restored)
+        else:
+            self._decider.fold, start = restored.fold, restored.position
+            _LOG.info("snapshot at %s loaded", start)
         self._position = start
         if start != "0-0":
             await self._watch_log()
         self._position = max(position, start, key=_order)
-        replayed = 0
-        while _order(start) < _order(position):
-            entries = cast(
-                "list[Entry]",
-                await self._log.xrange(self._keys.calls, f"({start}", position, count=self._options.max_batch * 4),
-            )
-            if not entries:
-                break
-            self._decider.absorb([event for event in map(self._understood, entries) if event is not None])
-            start = entries[-1][0].decode()
-            replayed += len(entries)
-            await asyncio.sleep(0)
+        replayed = await self._fold_again(start, position)
         if replayed:
             _LOG.info("%d entries folded again up to %s", replayed, position)
         control = cast("list[Entry]", await self._log.xrange(self._keys.control, count=CONTROL_MAXLEN))
@@ -334,6 +326,41 @@ class Engine:
         if self._decider.killed:
             _LOG.warning("interception is switched off, as it was before this start")
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
+
+    async def _fold_again(self, start: str, end: str) -> int:
+        """Fold the log after ``start`` up to ``end`` without a word to anybody; how many entries those were."""
+        folded = 0
+        while _order(start) < _order(end):
+            entries = cast(
+                "list[Entry]",
+                await self._log.xrange(self._keys.calls, f"({start}", end, count=self._options.max_batch * 4),
+            )
+            if not entries:
+                break
+            self._decider.absorb([event for event in map(self._understood, entries) if event is not None])
+            start = entries[-1][0].decode()
+            folded += len(entries)
+            await asyncio.sleep(0)
+        return folded
+
+    async def _take_over(self, restored: Restored) -> None:
+        """Keep what a snapshot with other windows knows of those that stayed; fold the rest from the log as it is."""
+        windows, limits = self._decider.bundle.windows, self._options.limits
+        sources = [restored.fold]
+        stayed = len(windows.names) - len(restored.lacking)
+        _LOG.info(
+            "the windows have changed since the snapshot at %s: %d stay, %d are new and folded from the log (%s)",
+            restored.position,
+            stayed,
+            len(restored.lacking),
+            ", ".join(restored.lacking[:10]) or "none",
+        )
+        if restored.lacking:
+            self._decider.fold = Fold(windows.subset(restored.lacking), limits=limits, secret=restored.fold.secret)
+            folded = await self._fold_again("0-0", restored.position)
+            _LOG.info("%d entries of the log folded for the new windows", folded)
+            sources.insert(0, self._decider.fold)
+        self._decider.fold = await asyncio.to_thread(lambda: Fold.merged(windows, sources, limits=limits))
 
     async def _is_of_this_log(self, position: str) -> bool:
         """Whether ``position`` lies in the log as it is: a snapshot of another Redis would make us deaf to this one."""

@@ -8,13 +8,25 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from antifraud.features import Fold, Limits, SnapshotError, WindowSet
 
 _LOG = logging.getLogger("antifraud.engine")
 _KEPT: Final = 2
 _MAX_S: Final = 300.0
+
+
+class Restored(NamedTuple):
+    """A state and the stream id at which it stands.
+
+    ``changed``: it was made with other windows than those in use now, of which it lacks ``lacking``.
+    """
+
+    fold: Fold
+    position: str
+    lacking: tuple[str, ...] = ()
+    changed: bool = False
 
 
 class SnapshotStore:
@@ -87,17 +99,24 @@ class SnapshotStore:
             os.waitpid(self._child, 0)
             self._child = 0
 
-    def load(self, windows: WindowSet, retention_s: float, limits: Limits | None = None) -> tuple[Fold, str] | None:
-        """The newest sound state and its position; None when there is none (the log is then folded from its start).
+    def load(self, windows: WindowSet, retention_s: float, limits: Limits | None = None) -> Restored | None:
+        """The newest sound state; None when there is none (the log is then folded from its start).
 
-        ``limits`` hold from now on; None keeps those that the snapshot was made with.
+        ``limits`` hold from now on; None keeps those that the snapshot was made with. A snapshot that was made with
+        other windows is given as it is, with the names of those that it lacks.
         """
         for path in reversed(self._files()):
             try:
-                return Fold.load(path, windows, limits=limits)
+                try:
+                    return Restored(*Fold.load(path, windows, limits=limits))
+                except SnapshotError as error:
+                    if error.reason != "windows":
+                        raise
+                return Restored(*Fold.load_stayed(path, windows), changed=True)
             except SnapshotError as error:
                 _LOG.warning(
-                    "snapshot %s is refused (%s); the log of up to %.0f h is folded again",
+                    "snapshot %s is refused (%s); one before it is looked for, otherwise the log of up to %.0f h is "
+                    "folded again",
                     path.name,
                     error,
                     retention_s / 3600,

@@ -1,6 +1,7 @@
 """Windows over the past of callers, callees and their pairs: declared once, folded exactly, bounded in memory.
 
-``load_windows`` reads the declarations; ``Fold`` is the state. docs/reference/windows.md is the contract of both.
+``load_windows`` reads the declarations, ``Fold`` is the state, ``frame`` makes a table for training and notebooks;
+docs/reference/windows.md is the contract of all of them.
 Reading declarations needs neither numpy nor numba: the parts that do are imported when they are first asked for.
 """
 
@@ -13,6 +14,7 @@ from antifraud.features.windows import KINDS, WindowSet, WindowSpec, load_window
 
 if TYPE_CHECKING:
     from antifraud.features.fold import Fold, Folded, Limits, warm_up
+    from antifraud.features.table import frame
 
 __all__ = [
     "KINDS",
@@ -22,14 +24,20 @@ __all__ = [
     "SnapshotError",
     "WindowSet",
     "WindowSpec",
+    "frame",
     "load_windows",
     "warm_up",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    # numpy and numba cost a second, and linting needs neither.
     if name in ("Fold", "Folded", "Limits", "warm_up"):
-        from antifraud.features import fold  # numpy and numba cost a second, and linting needs neither
+        from antifraud.features import fold
 
         return getattr(fold, name)
+    if name == "frame":
+        from antifraud.features import table
+
+        return table.frame
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from antifraud.domain import CallEvent, ConfigError, EventKind
 from antifraud.features import kernels, snapshot
 from antifraud.features.errors import SnapshotError
-from antifraud.features.plan import BUCKET_COUNTS, EVENT_CODES, T_EXTS, UNIT_BYTES, UNIT_WORDS, make_plan
+from antifraud.features.plan import BUCKET_WORDS, EVENT_CODES, T_EXTS, UNIT_BYTES, UNIT_WORDS, Identity, make_plan
 from antifraud.features.windows import Predicate, WindowSet, WindowSpec, digest_of
 
 _SEPARATOR: Final = "\0"
@@ -144,16 +144,16 @@ class Fold:
         sizes = {
             kernels.B_OF_TABLES: len(plan.tables) * kernels.M_WIDTH,
             kernels.B_OF_STREAMS: len(plan.streams) * kernels.Q_WIDTH,
-            kernels.B_KEY_OF: len(plan.keys),
             kernels.B_ROW_OF: len(plan.views),
-            kernels.B_HOME_OF: len(plan.views),
             kernels.B_EXT_OF: len(plan.views) * exts,
             kernels.B_IN_USE: len(plan.tables),
             kernels.B_TOUCHED: len(plan.tables),
             kernels.B_PASSES: len(plan.operations),
             kernels.B_PAIR_OF: len(plan.operations),
             kernels.B_NUMBER: len(plan.panes),
-            kernels.B_SUMS: len(plan.reads) * BUCKET_COUNTS,
+            kernels.B_SUMS: len(plan.reads) * BUCKET_WORDS,
+            kernels.B_PAIR_HOME: len(plan.operations),
+            kernels.B_AHEAD: kernels.AHEAD * (1 + len(plan.keys) + len(plan.views)),
         }
         whole = kernels.M_BEGIN + sum(part.size for part in plan.parts) + sum(sizes.values())
         m = np.zeros(whole, np.int64)
@@ -267,6 +267,11 @@ class Fold:
             found[f"{name}.cut"] = row[kernels.Q_CUT]
         return found
 
+    @property
+    def primitives(self) -> Iterable[Identity]:
+        """What windows are made of here: what two folds both have of these, one can take over from the other."""
+        return self._plan.places
+
     def longest_search(self) -> int:
         """The longest search that any key, pair or remembered event needs now; for tests and diagnosis, slow."""
         probe = kernels.longest_probe(self._seen_index, 0, int(self._m[kernels.C_SEEN_MASK]))
@@ -376,12 +381,11 @@ class Fold:
             raise ValueError("folds with different secrets cannot be merged")
         fold = cls(windows, limits=limits if limits is not None else last.limits, secret=last.secret)
         for place, source in enumerate(sources):
-            taken = {identity for after in sources[place + 1 :] for identity in after._plan.places}
-            fold._adopt(source, taken)
+            fold._adopt(source, set().union(*(set(after.primitives) for after in sources[place + 1 :])))
         fold._take_counters(last)
         return fold
 
-    def _adopt(self, source: Fold, elsewhere: set[tuple[object, ...]]) -> None:
+    def _adopt(self, source: Fold, elsewhere: set[Identity]) -> None:
         """Take over every row of ``source`` with the primitives that both have and that nobody later has."""
         mine, theirs = self._plan, source._plan
         columns: list[list[int]] = []

@@ -16,13 +16,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from antifraud.features.jit import compiled, part
 from antifraud.features.plan import (
-    BUCKET_COUNTS,
     BUCKET_FIRST,
     BUCKET_NEXT,
     BUCKET_NUMBER,
+    BUCKET_WORDS,
     DO_CLOSE,
     DO_FIRST,
     DO_LAST,
@@ -41,6 +44,9 @@ from antifraud.features.plan import (
     G_COLUMN,
     G_PANE,
     G_WIDTH,
+    HOLDS_COUNT,
+    HOLDS_MAXIMUM,
+    HOLDS_SUM,
     KEY_FIELD,
     KEY_PREFIX,
     KEY_WIDTH,
@@ -61,11 +67,11 @@ from antifraud.features.plan import (
     O_WHAT,
     O_WIDTH,
     O_WORD,
-    P_COLUMNS,
+    P_COUNTS,
     P_EXT,
-    P_KIND,
     P_SECONDS,
     P_SLOTS,
+    P_TYPES,
     P_WIDTH,
     P_WORD,
     PAIR_ITEM,
@@ -75,8 +81,6 @@ from antifraud.features.plan import (
     PAIR_OLDER,
     PAIR_PARENT,
     PAIR_TAG,
-    PANE_COUNTS,
-    PANE_SUMS,
     R_PANE,
     R_VIEW,
     R_WIDTH,
@@ -124,9 +128,9 @@ Floats = npt.NDArray[np.float64]
 #: A machine integer: 64 bits, signed unless the name says otherwise.
 Word: TypeAlias = Any
 
-# Everything but the units is one array, ``m``, so that a call hands over three arrays and not twenty (``u`` are the units as
-# 32-bit words, ``q`` the same as 64-bit ones). It begins with
-# the counters of the whole fold; those before C_SEEN are kept in snapshots, the rest follow from limits and plan.
+# Everything but the units is one array, ``m``, so that a call hands over three arrays and not twenty: ``u`` are the
+# units as 32-bit words, ``q`` the same memory as 64-bit ones. ``m`` begins with the counters of the whole fold; those
+# before C_SEEN are kept in snapshots, the rest follow from limits and plan.
 (
     C_EVENTS, C_SETUPS, C_DUPLICATES, C_LATE, C_USED, C_FREE, C_LEFT, C_SEEN, C_SEEN_CAPACITY, C_SEEN_MASK,
     C_HEADS_MASK, C_PER_KEY, C_SECRET_2, C_SECRET_3, C_EXTS,
@@ -136,10 +140,12 @@ Word: TypeAlias = Any
 (
     B_KEYS, B_TABLES, B_VIEWS, B_PANES, B_STREAMS, B_GRIDS, B_OPERATIONS, B_SPANS, B_READS, B_FEATURES,
     B_OF_TABLES, B_OF_STREAMS, B_HEADS, B_KEY_OF, B_ROW_OF, B_HOME_OF, B_EXT_OF, B_IN_USE, B_TOUCHED, B_PASSES,
-    B_PAIR_OF, B_NUMBER, B_SUMS,
-) = range(15, 38)  # fmt: skip
-N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(38, 48)
-M_BEGIN = 48
+    B_PAIR_OF, B_NUMBER, B_SUMS, B_AHEAD, B_PAIR_HOME,
+) = range(15, 40)  # fmt: skip
+N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(40, 50)
+M_BEGIN = 50
+#: Events whose keys are worked out ahead of their turn, so that the memory they need is on its way when it comes.
+AHEAD, _NEAR = 16, 6
 # Columns of the counters of a table: ends of the order of use, keys held, units held, keys evicted.
 M_OLDEST, M_NEWEST, M_KEYS, M_UNITS, M_EVICTED, M_WIDTH = range(6)
 # Columns of the counters of a stream: pairs held, pairs that left because their key had too many or stood alone.
@@ -170,6 +176,22 @@ _M2 = np.uint64(0xC4CEB9FE1A85EC53)
 _TOP = np.uint64(0x8000000000000000)
 _FF = np.uint64(0xFF)
 _LONGS = UNIT_WORDS // 2
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_typing_context: Any, array: Any, place: Any) -> Any:
+    """Ask for the memory at ``array[place]`` ahead of its use; nothing else happens."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        wanted = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], wanted)
+        builder.call(function, [address, word(0), word(3), word(1)])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, place), generate
 
 
 @part
@@ -626,7 +648,7 @@ def _is_held(m: Int64s, stream: Word, second: Word, clock: Word) -> bool:
 
 
 @part
-def _use_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word, item: Word) -> Word:
+def _use_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word, item: Word, home: Word) -> Word:
     """The pair of ``row`` and ``item``, now the newest of its row; 0 when there is none."""
     stream = m[B_STREAMS] + s * S_WIDTH
     ends = _at(m, m[stream + S_TABLE], m[stream + S_EXT], m[stream + S_WORD])
@@ -637,7 +659,7 @@ def _use_pair(m: Int64s, u: Int32s, q: Int64s, s: Word, row: Word, item: Word) -
         if _is_held(m, stream, _last_of(u, oldest), clock):
             break
         _drop_pair(m, u, q, s, row, ends, oldest)
-    pair = _find_pair(u, q, _pair_home(m, s, row, item), s, row, item)
+    pair = _find_pair(u, q, home, s, row, item)
     if pair and np.int64(u[ends + 1]) != pair:
         _unlink_pair(u, ends, pair)
         _append_pair(u, ends, pair)
@@ -801,6 +823,88 @@ def _fingerprint(m: Int64s, fields: Int64s, event: Word, kind: Word) -> Word:
     return found
 
 
+@part
+def _milliseconds(time: Word) -> Word:
+    """Whole milliseconds since 2000, never below 0.
+
+    Bounded while it is a float: what becomes of an integer that does not fit depends on the processor.
+    """
+    return np.int64(np.rint(min(max((time - EPOCH_S) * 1000.0, 0.0), _LATEST_MS)))
+
+
+@part
+def _foresee(
+    m: Int64s, u: Int32s, seen_index: Int64s, fields: Int64s, times: Floats, kinds: npt.NDArray[np.int8], event: Word
+) -> None:
+    """Work out what an event is recognised by, its keys, and where its rows are found; ask for that memory."""
+    kind = np.int64(kinds[event])
+    ahead = m[B_AHEAD] + (event % AHEAD) * (1 + m[N_KEYS] + m[N_VIEWS])
+    m[ahead] = _fingerprint(m, fields, event, kind)
+    before = max(_milliseconds(times[event]) + 1 - SEEN_AGE_MS, np.int64(0))
+    prefetch(seen_index, _seen_tag(m[ahead], before, m) & m[C_SEEN_MASK])
+    key_of = ahead + 1
+    for k in range(m[N_KEYS]):
+        key = m[B_KEYS] + k * KEY_WIDTH
+        if m[key] == KEY_FIELD:
+            m[key_of + k] = fields[event, m[key + 1]]
+        elif m[key] == KEY_PREFIX:
+            prefix = fields[event, m[key + 1]] // m[key + 2]
+            m[key_of + k] = prefix if prefix >= _LEAST_PREFIX else np.int64(0)
+        else:
+            m[key_of + k] = combine(m[key_of + m[key + 1]], m[key_of + m[key + 2]], m)
+    home_of = key_of + m[N_KEYS]
+    for v in range(m[N_VIEWS] if kind == SETUP else m[N_TABLES]):
+        view = m[B_VIEWS] + v * V_WIDTH
+        t, key = m[view + V_TABLE], m[key_of + m[view + V_KEY]]
+        m[home_of + v] = 0
+        if key != 0 and (kind == SETUP or (m[m[B_TABLES] + t * T_WIDTH + T_USED_BY] >> kind) & 1):
+            home = _row_home(m, t, key)
+            m[home_of + v] = home
+            prefetch(u, home)
+
+
+@part
+def _approach(m: Int64s, u: Int32s, kinds: npt.NDArray[np.int8], event: Word) -> None:
+    """Ask for the first unit of every chain in which the rows of an event are looked for."""
+    home_of = m[B_AHEAD] + (event % AHEAD) * (1 + m[N_KEYS] + m[N_VIEWS]) + 1 + m[N_KEYS]
+    for v in range(m[N_VIEWS] if kinds[event] == SETUP else m[N_TABLES]):
+        home = m[home_of + v]
+        if home:
+            prefetch(u, np.int64(u[home]) * UNIT_WORDS)
+
+
+@part
+def _foresee_pairs(m: Int64s, u: Int32s, begin: Word, end: Word) -> None:
+    """Where the pairs of the event are found; ask for that memory, and for the pairs that may have gone."""
+    for o in range(begin, end):
+        operation = m[B_OPERATIONS] + o * O_WIDTH
+        t, code = m[operation + O_TABLE], m[operation + O_CODE]
+        row = m[m[B_ROW_OF] + t]
+        if DO_PAIR <= code <= DO_CLOSE and row:
+            s = m[operation + O_WHAT]
+            home = _pair_home(m, s, row, m[m[B_KEY_OF] + m[operation + O_ITEM]])
+            m[m[B_PAIR_HOME] + o] = home
+            prefetch(u, home)
+            stream = m[B_STREAMS] + s * S_WIDTH
+            prefetch(u, np.int64(u[_at(m, t, m[stream + S_EXT], m[stream + S_WORD])]) * UNIT_WORDS)
+
+
+@part
+def _approach_pairs(m: Int64s, u: Int32s, q: Int64s, begin: Word, end: Word) -> None:
+    """Ask for the first unit of every chain of pairs of the event, and of those of the oldest pairs."""
+    for o in range(begin, end):
+        operation = m[B_OPERATIONS] + o * O_WIDTH
+        t, code = m[operation + O_TABLE], m[operation + O_CODE]
+        row = m[m[B_ROW_OF] + t]
+        if DO_PAIR <= code <= DO_CLOSE and row:
+            prefetch(u, np.int64(u[m[m[B_PAIR_HOME] + o]]) * UNIT_WORDS)
+            s = m[operation + O_WHAT]
+            stream = m[B_STREAMS] + s * S_WIDTH
+            oldest = np.int64(u[_at(m, t, m[stream + S_EXT], m[stream + S_WORD])])
+            if oldest:
+                prefetch(u, _pair_home(m, s, row, q[oldest * _LONGS + PAIR_ITEM]))
+
+
 @compiled
 def fold_batch(
     m: Int64s,
@@ -817,15 +921,19 @@ def fold_batch(
     duplicates: npt.NDArray[np.bool_],
 ) -> None:
     """Fold a batch: ``fields`` int64[events, texts] from ``hash_texts``, ``values`` float64[setups, windows] out."""
-    tables, views = m[N_TABLES], m[N_VIEWS]
-    key_of, row_of, home_of = m[B_KEY_OF], m[B_ROW_OF], m[B_HOME_OF]
-    in_use, touched, passes, pair_of = m[B_IN_USE], m[B_TOUCHED], m[B_PASSES], m[B_PAIR_OF]
+    tables, events = m[N_TABLES], kinds.shape[0]
+    row_of, in_use, touched, passes, pair_of = m[B_ROW_OF], m[B_IN_USE], m[B_TOUCHED], m[B_PASSES], m[B_PAIR_OF]
     second_before = np.int64(-1)
     made = 0
-    for event in range(kinds.shape[0]):
+    for event in range(min(events, AHEAD - 1)):
+        _foresee(m, u, seen_index, fields, times, kinds, event)
+    for event in range(events):
+        if event + AHEAD - 1 < events:
+            _foresee(m, u, seen_index, fields, times, kinds, event + AHEAD - 1)
+        if event + _NEAR < events:
+            _approach(m, u, kinds, event + _NEAR)
         kind = np.int64(kinds[event])
-        # Bounded while it is a float: what becomes of an integer that does not fit depends on the processor.
-        ms = np.int64(np.rint(min(max((times[event] - EPOCH_S) * 1000.0, 0.0), _LATEST_MS)))
+        ms = _milliseconds(times[event])
         second = ms // 1000
         ms += 1
         if second != second_before:
@@ -834,31 +942,24 @@ def fold_batch(
                 m[m[B_NUMBER] + p] = second // m[m[B_PANES] + p * P_WIDTH + P_SECONDS]
 
         # Has this very event been here before?
-        print64 = _fingerprint(m, fields, event, kind)
+        ahead = m[B_AHEAD] + (event % AHEAD) * (1 + m[N_KEYS] + m[N_VIEWS])
+        print64 = m[ahead]
         known = _is_seen(seen_index, np.int64(0), m[C_SEEN_MASK], seen, print64, ms, m)
-
-        for k in range(m[N_KEYS]):
-            key = m[B_KEYS] + k * KEY_WIDTH
-            if m[key] == KEY_FIELD:
-                m[key_of + k] = fields[event, m[key + 1]]
-            elif m[key] == KEY_PREFIX:
-                prefix = fields[event, m[key + 1]] // m[key + 2]
-                m[key_of + k] = prefix if prefix >= _LEAST_PREFIX else np.int64(0)
-            else:
-                m[key_of + k] = combine(m[key_of + m[key + 1]], m[key_of + m[key + 2]], m)
-        for v in range(views if kind == SETUP else tables):
+        key_of = m[B_KEY_OF] = ahead + 1
+        home_of = m[B_HOME_OF] = key_of + m[N_KEYS]
+        for v in range(m[N_VIEWS] if kind == SETUP else tables):
             m[row_of + v] = 0
-            view = m[B_VIEWS] + v * V_WIDTH
-            t, key = m[view + V_TABLE], m[key_of + m[view + V_KEY]]
-            table = m[B_TABLES] + t * T_WIDTH
-            if key != 0 and (kind == SETUP or (m[table + T_USED_BY] >> kind) & 1):
-                home = _row_home(m, t, key)
-                row = _find_row(u, q, home, t, key)
-                m[home_of + v] = home
+            home = m[home_of + v]
+            if home:
+                view = m[B_VIEWS] + v * V_WIDTH
+                t = m[view + V_TABLE]
+                row = _find_row(u, q, home, t, m[key_of + m[view + V_KEY]])
                 m[row_of + v] = row
                 if row:
-                    _spread(m, u, v, row, m[table + T_EXTS])
+                    _spread(m, u, v, row, m[m[B_TABLES] + t * T_WIDTH + T_EXTS])
 
+        begin, end = m[m[B_SPANS] + 2 * kind], m[m[B_SPANS] + 2 * kind + 1]
+        _foresee_pairs(m, u, begin, end)
         if kind == SETUP:
             _read_windows(m, u, q, second, ms, values, made)
             duplicates[made] = known
@@ -868,10 +969,10 @@ def fold_batch(
         if known:
             m[C_DUPLICATES] += 1
             continue
+        _approach_pairs(m, u, q, begin, end)
         _remember(seen_index, seen, m, print64, ms)
 
         # What counts is settled against the state before the event, whatever the order of the operations.
-        begin, end = m[m[B_SPANS] + 2 * kind], m[m[B_SPANS] + 2 * kind + 1]
         for t in range(tables):
             m[touched + t] = 0
             m[in_use + t] = 0
@@ -899,7 +1000,7 @@ def fold_batch(
             if m[passes + o] == 0 or row == 0 or not DO_PAIR <= code <= DO_CLOSE:
                 continue
             s = m[operation + O_WHAT]
-            pair = _use_pair(m, u, q, s, row, m[key_of + m[operation + O_ITEM]])
+            pair = _use_pair(m, u, q, s, row, m[key_of + m[operation + O_ITEM]], m[m[B_PAIR_HOME] + o])
             if code == DO_PAIR:
                 m[pair_of + o] = pair
             elif pair:
@@ -963,15 +1064,30 @@ def _apply(m: Int64s, u: Int32s, q: Int64s, o: Word, second: Word, ms: Word, num
     if bucket == 0:
         m[C_LATE] += 1
         return
-    if code == DO_SUM or code == DO_MAX:
-        place = bucket * _LONGS + BUCKET_FIRST // 2 + m[operation + O_COLUMN]
+    at = bucket * UNIT_WORDS + BUCKET_FIRST + m[operation + O_COLUMN]
+    if code == DO_SUM or code == DO_MAX:  # noqa: SIM109  (a tuple is slower here)
         amount = np.int64(np.rint(numbers[event, m[operation + O_ITEM]] * 1000.0))
         if code == DO_SUM:
-            q[place] += amount
+            q[at // 2] += amount
         else:
-            q[place] = max(q[place], amount + 1)
+            # 30 days and a day of milliseconds fit into 32 bits; 0 says that there was none.
+            largest: Word = max(np.int64(u[at]) & _LOW, min(amount + 1, _LOW))
+            u[at] = np.int32(largest)
     else:
-        u[bucket * UNIT_WORDS + BUCKET_FIRST + m[operation + O_COLUMN]] += 1
+        u[at] += 1
+
+
+@part
+def _add_mixed(m: Int64s, u: Int32s, q: Int64s, at: Word, first: Word, types: Word) -> None:
+    """Add a bucket that does not hold counts alone to what was read of its pane so far."""
+    for word in range(BUCKET_WORDS):
+        holds = (types >> (2 * word)) & 3
+        if holds == HOLDS_COUNT:
+            m[at + word] += u[first + word]
+        elif holds == HOLDS_SUM:
+            m[at + word] += q[(first + word) // 2]
+        elif holds == HOLDS_MAXIMUM:
+            m[at + word] = max(m[at + word], np.int64(u[first + word]) & _LOW)
 
 
 @part
@@ -979,8 +1095,14 @@ def _read_windows(m: Int64s, u: Int32s, q: Int64s, second: Word, ms: Word, value
     """The windows of one set-up, into ``values[made]``. A pane is walked once, however many windows read it."""
     key_of, row_of, sums = m[B_KEY_OF], m[B_ROW_OF], m[B_SUMS]
     for r in range(m[N_READS]):
-        at = sums + r * BUCKET_COUNTS
-        for column in range(BUCKET_COUNTS):
+        read = m[B_READS] + r * R_WIDTH
+        v = m[read + R_VIEW]
+        if m[row_of + v]:
+            pane = m[B_PANES] + m[read + R_PANE] * P_WIDTH
+            prefetch(u, np.int64(u[_at(m, v, m[pane + P_EXT], m[pane + P_WORD])]) * UNIT_WORDS)
+    for r in range(m[N_READS]):
+        at = sums + r * BUCKET_WORDS
+        for column in range(BUCKET_WORDS):
             m[at + column] = 0
         read = m[B_READS] + r * R_WIDTH
         v = m[read + R_VIEW]
@@ -997,22 +1119,17 @@ def _read_windows(m: Int64s, u: Int32s, q: Int64s, second: Word, ms: Word, value
         if clock > second:
             newest = clock // m[pane + P_SECONDS]
         oldest = newest - m[pane + P_SLOTS]
-        kind, columns = m[pane + P_KIND], m[pane + P_COLUMNS]
+        counts, types = m[pane + P_COUNTS], m[pane + P_TYPES]
         while bucket:
             found = np.int64(u[bucket * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
             if found <= oldest:
                 break
             if found <= number:
                 first = bucket * UNIT_WORDS + BUCKET_FIRST
-                if kind == PANE_COUNTS:
-                    for column in range(columns):
-                        m[at + column] += u[first + column]
-                elif kind == PANE_SUMS:
-                    for column in range(columns):
-                        m[at + column] += q[first // 2 + column]
-                else:
-                    for column in range(columns):
-                        m[at + column] = max(m[at + column], q[first // 2 + column])
+                for column in range(counts):
+                    m[at + column] += u[first + column]
+                if counts == 0:
+                    _add_mixed(m, u, q, at, first, types)
             bucket = np.int64(u[bucket * UNIT_WORDS + BUCKET_NEXT])
     for f in range(m[N_FEATURES]):
         feature = m[B_FEATURES] + f * F_WIDTH
@@ -1067,7 +1184,7 @@ def _counts(m: Int64s, u: Int32s, q: Int64s, operation: Word, second: Word, ms: 
         if code == DO_CLOSE:
             # A call that nobody saw begin leaves no trace when it ends.
             s, row = m[operation + O_WHAT], m[row_of + t]
-            return row != 0 and _find_pair(u, q, _pair_home(m, s, row, item), s, row, item) != 0
+            return bool(row != 0 and _find_pair(u, q, _pair_home(m, s, row, item), s, row, item) != 0)
     asked = m[operation + O_NEW]
     if asked == NEW_KEY:
         other = m[operation + O_NEW_WHAT]
@@ -1076,7 +1193,7 @@ def _counts(m: Int64s, u: Int32s, q: Int64s, operation: Word, second: Word, ms: 
         if m[row_of + other]:
             first = q[_at(m, other, m[operation + O_NEW_WHERE], m[operation + O_NEW_WORD]) // 2]
             within = m[operation + O_NEW_WITHIN]
-            return first == 0 or (within > 0 and first >= ms - within)
+            return bool(first == 0 or (within > 0 and first >= ms - within))
     elif asked == NEW_PAIR:
         s = m[operation + O_NEW_WHAT]
         stream = m[B_STREAMS] + s * S_WIDTH
@@ -1090,7 +1207,7 @@ def _counts(m: Int64s, u: Int32s, q: Int64s, operation: Word, second: Word, ms: 
                 pane = m[B_PANES] + m[operation + O_NEW_WHERE] * P_WIDTH
                 width = m[pane + P_SECONDS]
                 newest = max(second, _clock_of(u, row)) // width
-                return _last_of(u, pair) // width <= newest - m[pane + P_SLOTS]
+                return bool(_last_of(u, pair) // width <= newest - m[pane + P_SLOTS])
     return True
 
 
@@ -1112,8 +1229,8 @@ def _remember(index: Int64s, seen: Int64s, m: Int64s, print64: Word, ms: Word) -
 
 @compiled
 def adopt_rows(
-    m: Int64s, u: Int32s, q: Int64s, table: Word, other_m: Int64s, other: Int32s, their_q: Int64s, other_table: Word, columns: Int64s, words: Int64s,
-    streams: Int64s,
+    m: Int64s, u: Int32s, q: Int64s, table: Word, other_m: Int64s, other: Int32s, their_q: Int64s, other_table: Word,
+    columns: Int64s, words: Int64s, streams: Int64s,
 ) -> None:  # fmt: skip
     """Take over the rows of ``other_table`` of another fold into ``table``, longest idle first.
 
@@ -1150,17 +1267,17 @@ def adopt_rows(
             pane, column = m[B_PANES] + columns[c, 3] * P_WIDTH, columns[c, 4]
             head = _at(m, table, m[pane + P_EXT], m[pane + P_WORD])
             newest = clock // m[pane + P_SECONDS]
-            counts = m[pane + P_KIND] == PANE_COUNTS
+            sums = (m[pane + P_TYPES] >> (2 * column)) & 3 == HOLDS_SUM
             bucket = np.int64(other[_word(other, theirs, other_m[their_pane + P_EXT], other_m[their_pane + P_WORD])])
             while bucket:
                 number = np.int64(other[bucket * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
                 first = bucket * UNIT_WORDS + BUCKET_FIRST
-                amount = np.int64(other[first + columns[c, 2]]) if counts else their_q[first // 2 + columns[c, 2]]
+                amount = their_q[(first + columns[c, 2]) // 2] if sums else np.int64(other[first + columns[c, 2]])
                 made = _bucket(m, u, q, table, pane, head, number, newest) if amount else np.int64(0)
-                if made and counts:
-                    u[made * UNIT_WORDS + BUCKET_FIRST + column] = np.int32(amount)
+                if made and sums:
+                    q[(made * UNIT_WORDS + BUCKET_FIRST + column) // 2] = amount
                 elif made:
-                    q[made * _LONGS + BUCKET_FIRST // 2 + column] = amount
+                    u[made * UNIT_WORDS + BUCKET_FIRST + column] = np.int32(amount)
                 bucket = np.int64(other[bucket * UNIT_WORDS + BUCKET_NEXT])
         for s in range(streams.shape[0]):
             their_stream, ours = other_m[B_STREAMS] + streams[s, 1] * S_WIDTH, streams[s, 2]
@@ -1172,7 +1289,7 @@ def adopt_rows(
                 for g in range(m[stream + S_GRID], m[stream + S_GRID] + m[stream + S_GRIDS]):
                     p = m[m[B_GRIDS] + g * G_WIDTH + G_PANE]
                     m[m[B_NUMBER] + p] = last // m[m[B_PANES] + p * P_WIDTH + P_SECONDS]
-                known = _use_pair(m, u, q, ours, row, item)
+                known = _use_pair(m, u, q, ours, row, item, _pair_home(m, ours, row, item))
                 _count_pair(m, u, q, ours, row, item, known, last)
                 pair = np.int64(other[pair * UNIT_WORDS + PAIR_NEWER])
         theirs = np.int64(other[theirs * UNIT_WORDS + ROW_NEWER])

@@ -43,9 +43,10 @@ T_KEY, T_EXTS, T_PANE, T_PANES, T_STREAM, T_STREAMS, T_USED_BY, T_WIDTH = range(
 # Columns of ``views``; the first ones are the tables by their own keys.
 V_TABLE, V_KEY, V_WIDTH = range(3)
 # Columns of ``panes``: where its newest bucket is named (part of the payload, word in it), how long and how many
-# its buckets are, what its columns hold.
-P_TABLE, P_EXT, P_WORD, P_SECONDS, P_SLOTS, P_KIND, P_COLUMNS, P_WIDTH = range(8)
-PANE_COUNTS, PANE_SUMS, PANE_MAXIMA = range(3)
+# its buckets are, how many counts they begin with when they hold nothing else, and what each of their words holds.
+P_TABLE, P_EXT, P_WORD, P_SECONDS, P_SLOTS, P_COUNTS, P_TYPES, P_WIDTH = range(8)
+#: What a word of a bucket holds: two bits each in P_TYPES, the first word lowest. A sum takes two words.
+HOLDS_NOTHING, HOLDS_COUNT, HOLDS_SUM, HOLDS_MAXIMUM = range(4)
 # Columns of ``streams``; three words of the payload: oldest pair, newest pair, how many.
 S_TABLE, S_ITEM, S_EXT, S_WORD, S_GRID, S_GRIDS, S_WIDTH = range(7)
 # Columns of ``grids``: where a stream's pairs are counted by the bucket of their last occurrence.
@@ -71,10 +72,9 @@ F_CODE, F_VIEW, F_A, F_B, F_C, F_D, F_WIDTH = range(7)
 ROW_KEY, ROW_NEXT, ROW_TAG, ROW_OLDER, ROW_NEWER, ROW_CLOCK, ROW_EXT = 0, 2, 3, 4, 5, 6, 7
 #: The words of a part of a row's payload: the next part, then 7 words; 64-bit values begin at 2, 4 and 6.
 EXT_NEXT, EXT_FIRST = 0, 1
-#: The words of a bucket: the next older one, its number, then 6 counts or 3 64-bit values.
+#: The words of a bucket: the next older one, its number, then 6 words of what was counted in it.
 BUCKET_NEXT, BUCKET_NUMBER, BUCKET_FIRST = 0, 1, 2
-BUCKET_COUNTS: Final = 6
-BUCKET_LONGS: Final = 3
+BUCKET_WORDS: Final = 6
 #: The words of a pair.
 PAIR_ITEM, PAIR_NEXT, PAIR_TAG, PAIR_OLDER, PAIR_NEWER, PAIR_LAST, PAIR_PARENT = 0, 2, 3, 4, 5, 6, 7
 
@@ -157,13 +157,30 @@ class _Table(msgspec.Struct):
 
 class _Pane(msgspec.Struct):
     table: int
-    kind: int
     over: int
     buckets: int
     group: str
-    ext: int = 0
-    word: int = 0
-    columns: int = 0
+    ext: int
+    word: int
+    #: What each of the six words holds.
+    types: list[int]
+
+    def place(self, holds: int) -> int:
+        """A free word for a column (the first of two for a sum), which is then taken; -1 when there is none."""
+        size = 2 if holds == HOLDS_SUM else 1
+        for word in range(0, BUCKET_WORDS, size):
+            if not any(self.types[word : word + size]):
+                self.types[word] = holds
+                if size == 2:
+                    self.types[word + 1] = _SECOND_HALF
+                return word
+        return -1
+
+    def row(self) -> list[int]:
+        """This pane as the kernels know it."""
+        counts = 0 if {HOLDS_SUM, HOLDS_MAXIMUM} & set(self.types) else self.types.count(HOLDS_COUNT)
+        types = sum((holds & 3 if holds != _SECOND_HALF else 0) << (2 * word) for word, holds in enumerate(self.types))
+        return [self.table, self.ext, self.word, self.over // self.buckets, self.buckets, counts, types]
 
 
 class _Stream(msgspec.Struct):
@@ -236,9 +253,7 @@ class _Planner:
             keys=_matrix([list(key) for key in self.keys], KEY_WIDTH),
             tables=_matrix(tables, T_WIDTH),
             views=_matrix([list(view) for view in views], V_WIDTH),
-            panes=_matrix(
-                [[p.table, p.ext, p.word, p.over // p.buckets, p.buckets, p.kind, p.columns] for p in panes], P_WIDTH
-            ),
+            panes=_matrix([pane.row() for pane in panes], P_WIDTH),
             streams=_matrix(stream_rows, S_WIDTH),
             grids=_matrix(grids, G_WIDTH),
             operations=_matrix([op[1:] for op in self.operations], O_WIDTH),
@@ -321,7 +336,7 @@ class _Planner:
     def _read(self, view: tuple[int, int], place: Place) -> int:
         """Where the value of a column is found once the panes of a set-up are read."""
         at = self.reads.setdefault((*view, place.where), len(self.reads))
-        return at * BUCKET_COUNTS + place.column
+        return at * BUCKET_WORDS + place.column
 
     # --- keys and tables ----------------------------------------------------------------------------------------
 
@@ -363,22 +378,22 @@ class _Planner:
 
     # --- primitives ---------------------------------------------------------------------------------------------
 
-    def _column(self, table: int, kind: int, grid: tuple[int, int], group: str) -> tuple[int, int]:
-        """A free column for buckets of this grid: (pane, column). Columns of one kind of event share buckets."""
-        room = BUCKET_COUNTS if kind == PANE_COUNTS else BUCKET_LONGS
-        wanted = (table, kind, *grid, group)
+    def _column(self, table: int, holds: int, grid: tuple[int, int], group: str) -> tuple[int, int]:
+        """A free column for buckets of this grid: (pane, word). Columns of one kind of event share buckets."""
         for number, pane in enumerate(self.panes):
-            if (pane.table, pane.kind, pane.over, pane.buckets, pane.group) == wanted and pane.columns < room:
-                pane.columns += 1
-                return number, pane.columns - 1
+            if (pane.table, pane.over, pane.buckets, pane.group) == (table, *grid, group):
+                word = pane.place(holds)
+                if word >= 0:
+                    return number, word
         ext, word = self._payload(table, 1)
-        self.panes.append(_Pane(*wanted, ext=ext, word=word, columns=1))
-        return len(self.panes) - 1, 0
+        pane = _Pane(table, *grid, group, ext, word, [HOLDS_NOTHING] * BUCKET_WORDS)
+        self.panes.append(pane)
+        return len(self.panes) - 1, pane.place(holds)
 
     def _counts(self, table: int, condition: Condition, grid: tuple[int, int]) -> Place:
         identity: Identity = ("count", self._name(table), condition, grid)
         if identity not in self.places:
-            pane, column = self._column(table, PANE_COUNTS, grid, condition.on)
+            pane, column = self._column(table, HOLDS_COUNT, grid, condition.on)
             self.places[identity] = Place(table, "pane", pane, column)
             self._operate(condition, DO_COUNT, table, what=pane, column=column)
         return self.places[identity]
@@ -388,7 +403,7 @@ class _Planner:
         if identity not in self.places:
             if condition.has not in self.numbers:
                 self.numbers.append(condition.has)
-            pane, column = self._column(table, PANE_SUMS if code == DO_SUM else PANE_MAXIMA, grid, condition.on)
+            pane, column = self._column(table, HOLDS_SUM if code == DO_SUM else HOLDS_MAXIMUM, grid, condition.on)
             self.places[identity] = Place(table, "pane", pane, column)
             number = self.numbers.index(condition.has)
             self._operate(condition, code, table, what=pane, column=column, item=number)
@@ -397,7 +412,7 @@ class _Planner:
     def _sequential(self, spec: WindowSpec, table: int, condition: Condition, grid: tuple[int, int]) -> Place:
         identity: Identity = ("sequential", self._name(table), condition, grid, spec.step)
         if identity not in self.places:
-            pane, column = self._column(table, PANE_COUNTS, grid, condition.on)
+            pane, column = self._column(table, HOLDS_COUNT, grid, condition.on)
             ext, word = self._payload(table, 2)
             self.places[identity] = Place(table, "pane", pane, column)
             self.places[("last called", *identity[1:])] = Place(table, "long", ext, word)
@@ -456,7 +471,7 @@ class _Planner:
                 self._operate(Condition("release"), DO_CLOSE, table, what=number, item=item)
         stream = self.stream_list[self.streams[identity]]
         if grid not in stream.grids:
-            stream.grids[grid] = self._column(table, PANE_COUNTS, grid, condition.on)
+            stream.grids[grid] = self._column(table, HOLDS_COUNT, grid, condition.on)
         pane, column = stream.grids[grid]
         return Place(table, "pane", pane, column)
 
@@ -507,6 +522,7 @@ class _Planner:
             op[1 + O_NEW_WITHIN] = condition.new_within_s * 1000
 
 
+_SECOND_HALF: Final = 4
 #: The bit of the first number that must be known; those before it are conditions.
 _HAS: Final = 57
 assert MOST_CONDITIONS <= _HAS

@@ -37,7 +37,7 @@ Texts = npt.NDArray[np.str_]
 #: What the field knows: more of these never makes a call less suspicious. A model need not have all of them.
 MONOTONE: Final[Mapping[str, int]] = {
     "caller_reports_30d": 1,
-    "caller_prefix_reports_30d": 1,
+    "prefix_reports_30d": 1,
     "callee_reports_30d": 1,
     "caller_sequential_10m": 1,
     "callee_new_callers_2h": 1,

@@ -346,7 +346,7 @@ class Document(_Section, frozen=True):
             "model: name/version under models/, or a directory; null decides by rules alone",
             "name/version, a directory, or null",
         ),
-    ] = "kz-calls/1"
+    ] = "kz-calls/2"
     redis: Annotated[RedisSettings, _meta("the Redis that carries the log")] = RedisSettings()
     engine: Annotated[EngineSettings, _meta("how the engine runs")] = EngineSettings()
     features: Annotated[FeatureSettings, _meta("what the engine remembers of the past")] = FeatureSettings()

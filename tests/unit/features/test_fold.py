@@ -11,45 +11,10 @@ import numpy as np
 import pytest
 
 import antifraud.features
-from antifraud.domain import CallEvent, ConfigError, EventKind
-from antifraud.features import Fold, Limits, WindowSpec, kernels, warm_up
-from tests.property.features.streams import ROOMY, row_of, window, window_set
-
-T = 1_767_225_600.0
-SETUP, ANSWER, RELEASE, REPORT = EventKind
-
-
-def setup(ts: float, caller: str = "+77000000001", callee: str = "+77010000001", call_id: str = "") -> CallEvent:
-    return CallEvent(
-        kind=EventKind.SETUP, call_id=call_id or f"{ts}{caller}{callee}", ts=ts, caller=caller, callee=callee
-    )
-
-
-def release(ts: float, talk_s: float | None, caller: str = "+77000000001") -> CallEvent:
-    return CallEvent(
-        kind=EventKind.RELEASE, call_id=f"{ts}{caller}", ts=ts, caller=caller, callee="+77010000001", talk_s=talk_s
-    )
-
-
-def report(ts: float, label: str, reporter: str, call_id: str = "c1") -> CallEvent:
-    return CallEvent(
-        kind=EventKind.REPORT,
-        call_id=call_id,
-        ts=ts,
-        caller="+77000000001",
-        callee="+77010000001",
-        label=label,
-        reporter=reporter,
-    )
-
-
-def fold_of(*specs: WindowSpec, limits: Limits = ROOMY) -> Fold:
-    return Fold(window_set(specs), limits=limits)
-
-
-def values(fold: Fold, *events: CallEvent) -> list[list[float]]:
-    return fold.fold(events, [row_of(event) for event in events]).values.tolist()
-
+from antifraud.domain import ConfigError
+from antifraud.features import Fold, Limits, kernels, warm_up
+from tests.property.features.streams import ROOMY, window, window_set
+from tests.unit.features.calls import T, fold_of, release, report, setup, values
 
 COUNT = window("calls", "count", "caller", 60, 12)
 CALLEES = window("callees", "distinct", "caller", 600, 12, of="callee")
@@ -214,11 +179,10 @@ def test_a_repeated_set_up_sees_its_first_copy_and_all_since() -> None:
 
 
 def test_one_call_id_over_months_does_not_crowd_the_index() -> None:
-    fold = Fold(window_set([COUNT]), limits=Limits(keys=64, pairs=64, remembered=8192), secret=bytes(32))
+    fold = Fold(window_set([COUNT]), limits=Limits(units=64, remembered=8192), secret=bytes(32))
     log = [setup(T + 600.001 * i, call_id="constant") for i in range(20_000)]
     assert not fold.fold(log, [None] * len(log)).duplicate.any()
-    assert fold.longest_probe() < 400, "ten share a place, not all of them"
-    fold.reindex()
+    assert fold.longest_search() < 400, "ten share a place, not all of them"
     assert fold.fold(log[-8192:], [None] * 8192).duplicate.all()
     assert not fold.fold([log[0]], [None]).duplicate.any(), "long forgotten"
 
@@ -279,45 +243,26 @@ def test_texts_with_separators_and_lone_surrogates_stay_apart() -> None:
     assert [row[0] for row in values(fold, *again)] == [1] * len(odd)
 
 
-def test_rotating_callers_and_callees_stay_within_the_limits() -> None:
-    fold = fold_of(COUNT, CALLEES, limits=Limits(keys=500, pairs=1000, pairs_per_key=100, remembered=300))
-    for begin in range(0, 20_000, 1000):
-        batch = [setup(T + i / 10, f"+7700{i:07d}", f"+7701{i:07d}") for i in range(begin, begin + 1000)]
-        fold.fold(batch, [None] * len(batch))
-    stats = fold.stats()
-    assert stats["caller.keys"] == 500
-    assert stats["caller.evicted"] == 19_500
-    assert stats["caller>callee.pairs"] <= 1000
-    assert stats["remembered"] == 300
-    assert stats["memory_bytes"] <= stats["memory_limit_bytes"]
-    assert fold.longest_probe() < 40
-
-
-def test_one_key_cannot_take_the_pairs_of_all() -> None:
-    fold = fold_of(CALLEES, limits=Limits(keys=100, pairs=1000, pairs_per_key=50, remembered=1000))
-    quiet = "+77000000002"
-    values(fold, *(setup(T + i, quiet, f"+77020000{i:03d}") for i in range(20)))
-    hog = [setup(T + 30 + i / 100, "+77000000001", f"+7701{i:07d}") for i in range(5000)]
-    fold.fold(hog, [None] * len(hog))
-    assert fold.stats()["caller>callee.cut"] == 4950
-    assert values(fold, setup(T + 90, quiet), setup(T + 90)) == [[20], [50]]
-    assert fold.stats()["caller.evicted"] == 0
-
-
 @pytest.mark.parametrize("stride", [1, 2**10, 2**20, 10_000])
 def test_regular_numbers_do_not_crowd_the_index(stride: int) -> None:
-    fold = Fold(window_set([COUNT, CALLEES]), limits=Limits(keys=8192, pairs=8192, remembered=8192), secret=bytes(32))
+    fold = Fold(window_set([COUNT, CALLEES]), limits=Limits(units=65_536, remembered=8192), secret=bytes(32))
     batch = [setup(T, f"+7{10**9 + i * stride}", "+77010000001", call_id=str(i)) for i in range(8000)]
     fold.fold(batch, [None] * len(batch))
-    assert fold.longest_probe() < 64
+    assert fold.longest_search() < 64
+
+
+def mixed(numbers: list[int], secret: int) -> set[int]:
+    """Where the kernels look for ``numbers`` under a secret."""
+    machine = np.zeros(kernels.M_BEGIN, np.int64)
+    machine[[kernels.C_SECRET_2, kernels.C_SECRET_3]] = secret, secret + 1
+    return {int(kernels.mix(np.int64(number), machine)) for number in numbers}
 
 
 def test_the_secret_decides_where_a_key_lies() -> None:
     numbers = [10**11 + i for i in range(64)]
-    one = [int(kernels.mix(number, np.arange(4).astype(np.uint64))) for number in numbers]
-    other = [int(kernels.mix(number, np.arange(4, 8).astype(np.uint64))) for number in numbers]
-    assert not set(one) & set(other)
-    assert len(set(one)) == 64
+    one, other = mixed(numbers, 2), mixed(numbers, 6)
+    assert not one & other
+    assert len(one) == 64
 
 
 def test_text_is_hashed_with_siphash_1_3() -> None:
@@ -335,41 +280,38 @@ def test_text_is_hashed_with_siphash_1_3() -> None:
         assert np.uint64(kernels.sip(buffer, 0, len(text), key)) == np.int64(int(expected)).astype(np.uint64)
 
 
-def test_reindexing_changes_no_value() -> None:
-    fold = fold_of(COUNT, CALLEES)
-    values(fold, setup(T), setup(T + 1, callee="+77010000002"))
-    fold.reindex()
-    assert values(fold, setup(T + 2, callee="+77010000002")) == [[2, 2]]
-    assert values(fold, setup(T + 3)) == [[3, 2]]
-
-
 def test_equal_content_is_stored_once() -> None:
-    twice = fold_of(COUNT, window("again", "count", "caller", 60, 12))
-    assert twice.stats()["caller.bytes_per_key"] == fold_of(COUNT).stats()["caller.bytes_per_key"]
+    held = []
+    for specs in ([COUNT], [COUNT, window("again", "count", "caller", 60, 12)]):
+        fold = fold_of(*specs)
+        values(fold, setup(T), setup(T + 10))
+        held.append(fold.stats()["caller.bytes"])
+    assert held[0] == held[1] > 0
+
+
+def test_a_bucket_in_which_nothing_happened_takes_no_memory() -> None:
+    fold = fold_of(window("calls", "count", "caller", 86_400, 240))
+    values(fold, setup(T), setup(T + 1))
+    first = fold.stats()["caller.bytes"]
+    values(fold, setup(T + 80_000))
+    assert fold.stats()["caller.bytes"] == first + 32
 
 
 def test_no_window_set_and_no_batch_makes_the_kernel_compile_again() -> None:
     warm_up()
-    before = list(kernels.fold_batch.signatures)
+    watched = (kernels.fold_batch, kernels.hash_texts, kernels.adopt_rows, kernels.index_seen)
+    before = [list(kernel.signatures) for kernel in watched]
     values(fold_of(window("age", "age", "caller")), setup(T))
     values(fold_of(), setup(T, caller="odd\0"), release(T, 1.0))
-    values(Fold(window_set(), limits=ROOMY), setup(T), release(T, 1.0), setup(T))
-    assert kernels.fold_batch.signatures == before
-    assert len(before) == 1
+    whole = Fold(window_set(), limits=ROOMY)
+    values(whole, setup(T), release(T, 1.0), setup(T))
+    Fold.merged(window_set([COUNT]), [whole])
+    Fold.merged(window_set(), [whole])
+    assert [list(kernel.signatures) for kernel in watched] == before
+    assert [len(signatures) for signatures in before] == [1] * len(watched)
 
 
-def test_limits_follow_from_memory() -> None:
-    windows = window_set()
-    limits = Limits.of_memory(windows, 256 * 2**20)
-    fold = Fold(windows, limits=limits)
-    assert 0.3 * 256 * 2**20 < fold.stats()["memory_limit_bytes"] <= 256 * 2**20
-    with pytest.raises(ConfigError, match="holds only"):
-        Limits.of_memory(windows, 100_000)
-
-
-def test_senseless_limits_and_secrets_are_refused() -> None:
-    with pytest.raises(ConfigError, match="the limit keys is 0"):
-        fold_of(COUNT, limits=Limits(keys=0))
+def test_a_secret_of_another_length_is_refused() -> None:
     with pytest.raises(ConfigError, match="secret"):
         Fold(window_set([COUNT]), secret=b"short")
 
@@ -383,6 +325,7 @@ def test_the_public_names() -> None:
         "SnapshotError",
         "WindowSet",
         "WindowSpec",
+        "frame",
         "load_windows",
         "warm_up",
     ]
