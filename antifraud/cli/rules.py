@@ -1,4 +1,4 @@
-"""``antifraud rules``: lint, test, explain and schema. Light on purpose: nothing here loads the windows or a model."""
+"""``antifraud rules``: lint, test, explain and schema. Light on purpose: nothing here loads a fold or a model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any, Final
 
 import click
 
-from antifraud.domain import BundleError, Problem, UsageError
+from antifraud.domain import BundleError, Location, Problem, UsageError
 from antifraud.rulekit import (
     Explanation,
     Field,
+    Predicate,
     RuleProblem,
     RuleSet,
     Term,
     TestResult,
+    compile_where,
     load_fields,
     load_rules,
     read_call,
@@ -41,17 +43,24 @@ def rules() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
 @click.pass_context
 def lint(context: click.Context, directory: str | None, as_json: bool) -> None:
-    """Check every rule and list of DIRECTORY (by default the rules in force).
+    """Check every rule, list and window of DIRECTORY (by default the rules in force).
 
     Exit code 0: nothing found; 1: something is wrong in a file; 2: the directory cannot be used.
     """
     folder = _folder(directory)
-    problems: Sequence[Problem] = ()
+    problems: list[Problem] = []
     found: RuleSet | None = None
+    windows = 0
+    try:
+        windows = _check_windows(folder)
+    except BundleError as error:
+        problems += error.problems
     try:
         found = _load(folder)
     except BundleError as error:
-        problems = error.problems
+        # What is wrong with the windows has been said, and better, by those who read all of it.
+        said = {problem.where.file for problem in problems if problem.where is not None}
+        problems += [problem for problem in error.problems if problem.where is None or problem.where.file not in said]
     if as_json:
         _write_json(
             {
@@ -59,11 +68,13 @@ def lint(context: click.Context, directory: str | None, as_json: bool) -> None:
                 "digest": found.digest if found is not None else None,
                 "rules": len(found.rules) if found is not None else None,
                 "lists": len(found.lists) if found is not None else None,
+                "windows": windows or None,
                 "problems": [_problem(problem) for problem in problems],
             }
         )
-    elif found is not None:
-        click.echo(f"{_summary(found)}: nothing wrong")
+    elif found is not None and not problems:
+        own = f", {_count(windows, 'window')}" if (folder / "windows.yaml").is_file() else ""
+        click.echo(f"{_summary(found)}{own}: nothing wrong")
     else:
         for problem in problems:
             click.echo(problem.render() + "\n")
@@ -180,11 +191,29 @@ def _folder(chosen: str | None) -> Path:
 
 def _vocabulary(folder: Path) -> tuple[dict[str, Field], tuple[str, ...]]:
     """Fields and window names of ``folder``; those that came along where it has none of its own."""
+    fields, windows = _vocabulary_files(folder)
+    return load_fields(fields), read_window_names(windows)
+
+
+def _vocabulary_files(folder: Path) -> tuple[Path, Path]:
     from antifraud.settings.directories import data_dir
 
     places = [folder / name for name in ("fields.yaml", "windows.yaml")]
     fields, windows = (place if place.is_file() else data_dir("rules", env={}) / place.name for place in places)
-    return load_fields(fields), read_window_names(windows)
+    return fields, windows
+
+
+def _check_windows(folder: Path) -> int:
+    """How many windows are declared, each checked as the engine does; BundleError with what is wrong."""
+    from antifraud.features import load_windows
+
+    fields_file, windows_file = _vocabulary_files(folder)
+    fields = load_fields(fields_file)
+
+    def where(text: str, place: Location, on: str) -> Predicate:
+        return compile_where(text, place, fields, tuple(fields), on)
+
+    return len(load_windows(windows_file, where).names)
 
 
 def _load(folder: Path) -> RuleSet:

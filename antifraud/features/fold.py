@@ -22,7 +22,7 @@ from antifraud.domain import CallEvent, ConfigError, EventKind
 from antifraud.features import kernels, snapshot
 from antifraud.features.errors import SnapshotError
 from antifraud.features.plan import BUCKET_WORDS, EVENT_CODES, T_EXTS, UNIT_BYTES, UNIT_WORDS, Identity, make_plan
-from antifraud.features.windows import Predicate, WindowSet, WindowSpec, digest_of
+from antifraud.features.windows import NUMBER_FIELDS, Predicate, WindowSet, WindowSpec, digest_of
 
 _SEPARATOR: Final = "\0"
 _SECRET_BYTES: Final = 32
@@ -90,11 +90,8 @@ class Fold:
         # attrgetter of several names gives the tuple of texts of one event in one call.
         self._texts: Callable[[CallEvent], tuple[str, ...]] = attrgetter(*self._plan.fields)
         self._masks = tuple(self._mask(texts) for texts in self._plan.conditions)
-        wanted = set(self._plan.numbers)
-        self._known = tuple(tuple((name, 1 << bit) for name, bit in row if name in wanted) for row in self._plan.known)
-        self._conditional = tuple(
-            mask is not None or bool(known) for mask, known in zip(self._masks, self._known, strict=True)
-        )
+        self._numbers: Callable[[CallEvent], object] = attrgetter(*(self._plan.numbers or ("ts",)))
+        self._carrying = frozenset(_CODES[NUMBER_FIELDS[name]] for name in self._plan.numbers)
 
     def _mask(self, texts: Sequence[str]) -> Mask | None:
         """One function for all conditions on one kind of event: bit i of its answer is the i-th of them."""
@@ -202,38 +199,31 @@ class Fold:
             fields,
             np.array(codes, np.int8),
             times,
-            self._satisfied(events, rows, codes),
-            self._amounts(events),
+            self._satisfied(rows, codes),
+            self._amounts(events, codes),
             values,
             duplicate,
         )
         return Folded(values, duplicate)
 
-    def _satisfied(
-        self, events: Sequence[CallEvent], rows: Sequence[Sequence[object] | None], codes: list[int]
-    ) -> npt.NDArray[np.int64]:
-        """For every event the bits of the conditions that hold, and of the numbers that are known."""
+    def _satisfied(self, rows: Sequence[Sequence[object] | None], codes: list[int]) -> npt.NDArray[np.int64]:
+        """For every event the bits of the conditions that hold."""
         satisfied = [0] * len(codes)
         for place, code in enumerate(codes):
-            if not self._conditional[code]:
-                continue
-            bits = 0
             mask, row = self._masks[code], rows[place]
             if mask is not None and row is not None:
-                bits = mask(row)
-            for name, bit in self._known[code]:
-                if getattr(events[place], name) is not None:
-                    bits |= bit
-            satisfied[place] = bits
+                satisfied[place] = mask(row)
         return np.array(satisfied, np.int64)
 
-    def _amounts(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
-        """The numbers that windows add up: float64[events, numbers], NaN where one is not known."""
+    def _amounts(self, events: Sequence[CallEvent], codes: list[int]) -> npt.NDArray[np.float64]:
+        """The numbers that windows add up: float64[events, numbers], NaN where one is not known.
+
+        Where no event is of a kind that carries any, nobody looks at them, and they are left as they are.
+        """
         names = self._plan.numbers
-        numbers = np.empty((len(events), len(names)), np.float64)
-        for column, name in enumerate(names):
-            numbers[:, column] = [getattr(event, name) for event in events]  # None becomes NaN
-        return numbers
+        if names and not self._carrying.isdisjoint(codes):
+            return np.array([self._numbers(event) for event in events], np.float64).reshape(-1, len(names))
+        return np.empty((len(events), len(names)), np.float64)
 
     def stats(self) -> dict[str, int | float]:
         """Counters since the beginning (they survive snapshots) and the fill of every table and stream.

@@ -56,6 +56,7 @@ from antifraud.features.plan import (
     O_COLUMN,
     O_CONDITIONS,
     O_EXT,
+    O_HAS,
     O_ITEM,
     O_NEW,
     O_NEW_WHAT,
@@ -979,7 +980,9 @@ def fold_batch(
         for o in range(begin, end):
             operation = m[B_OPERATIONS] + o * O_WIDTH
             wanted = m[operation + O_CONDITIONS]
-            counts = conditions[event] & wanted == wanted and _counts(m, u, q, operation, second, ms)
+            has = m[operation + O_HAS]
+            counts = conditions[event] & wanted == wanted and (has < 0 or not np.isnan(numbers[event, has]))
+            counts = counts and _counts(m, u, q, operation, second, ms)
             m[passes + o] = 1 if counts else 0
             if counts:
                 m[touched + m[operation + O_TABLE]] = 1

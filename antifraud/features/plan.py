@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from antifraud.domain import EventKind
-from antifraud.features.windows import DERIVED, MOST_CONDITIONS, NUMBER_FIELDS, WindowSet, WindowSpec
+from antifraud.features.windows import DERIVED, WindowSet, WindowSpec
 
 Int64s = npt.NDArray[np.int64]
 #: What makes a primitive the same in two plans.
@@ -52,11 +52,12 @@ S_TABLE, S_ITEM, S_EXT, S_WORD, S_GRID, S_GRIDS, S_WIDTH = range(7)
 # Columns of ``grids``: where a stream's pairs are counted by the bucket of their last occurrence.
 G_PANE, G_COLUMN, G_WIDTH = range(3)
 # Columns of ``operations``: what is done, where (pane and column or stream, part and word of the payload), with what
-# (item's key or number's place, step), and whether it wants something new (which table or stream, where in it).
+# (item's key or number's place, step), which number must be known (-1: none), and whether it wants something new
+# (which table or stream, where in it).
 (
-    O_CODE, O_TABLE, O_CONDITIONS, O_WHAT, O_COLUMN, O_EXT, O_WORD, O_ITEM, O_STEP, O_NEW, O_NEW_WHAT, O_NEW_WHERE,
-    O_NEW_WORD, O_NEW_WITHIN, O_WIDTH,
-) = range(15)  # fmt: skip
+    O_CODE, O_TABLE, O_CONDITIONS, O_WHAT, O_COLUMN, O_EXT, O_WORD, O_ITEM, O_STEP, O_HAS, O_NEW, O_NEW_WHAT,
+    O_NEW_WHERE, O_NEW_WORD, O_NEW_WITHIN, O_WIDTH,
+) = range(16)  # fmt: skip
 # The order matters: from DO_PAIR on an operation has an item, from DO_FIRST on a word of the payload.
 DO_COUNT, DO_SUM, DO_MAX, DO_PAIR, DO_CLOSE, DO_FIRST, DO_LAST, DO_SEQUENTIAL, DO_REPEAT = range(9)
 NEW_NOT_ASKED, NEW_KEY, NEW_PAIR = range(3)
@@ -106,14 +107,12 @@ class Plan(msgspec.Struct, frozen=True):
     """The layout of the state for one WindowSet; it does not depend on how much memory there is.
 
     ``fields`` are the text fields that are hashed per event. ``conditions`` lists per kind of event the conditions in
-    the order of their bits, ``known`` the numbers that must be known with theirs. ``places`` and ``table_names`` tell
-    what is the same in another plan.
+    the order of their bits. ``places`` and ``table_names`` tell what is the same in another plan.
     """
 
     fields: tuple[str, ...]
     numbers: tuple[str, ...]
     conditions: tuple[tuple[str, ...], ...]
-    known: tuple[tuple[tuple[str, int], ...], ...]
     keys: Int64s
     tables: Int64s
     views: Int64s
@@ -246,10 +245,6 @@ class _Planner:
             fields=tuple(self.fields),
             numbers=tuple(self.numbers),
             conditions=tuple(tuple(texts) for texts in self.texts),
-            known=tuple(
-                tuple((name, _HAS + bit) for bit, name in enumerate(NUMBER_FIELDS) if NUMBER_FIELDS[name] == kind.value)
-                for kind in EventKind
-            ),
             keys=_matrix([list(key) for key in self.keys], KEY_WIDTH),
             tables=_matrix(tables, T_WIDTH),
             views=_matrix([list(view) for view in views], V_WIDTH),
@@ -401,12 +396,9 @@ class _Planner:
     def _amounts(self, table: int, condition: Condition, grid: tuple[int, int], code: int) -> Place:
         identity: Identity = ("sum" if code == DO_SUM else "max", self._name(table), condition, grid)
         if identity not in self.places:
-            if condition.has not in self.numbers:
-                self.numbers.append(condition.has)
             pane, column = self._column(table, HOLDS_SUM if code == DO_SUM else HOLDS_MAXIMUM, grid, condition.on)
             self.places[identity] = Place(table, "pane", pane, column)
-            number = self.numbers.index(condition.has)
-            self._operate(condition, code, table, what=pane, column=column, item=number)
+            self._operate(condition, code, table, what=pane, column=column, item=self._number(condition.has))
         return self.places[identity]
 
     def _sequential(self, spec: WindowSpec, table: int, condition: Condition, grid: tuple[int, int]) -> Place:
@@ -480,6 +472,11 @@ class _Planner:
 
     # --- operations ---------------------------------------------------------------------------------------------
 
+    def _number(self, name: str) -> int:
+        if name not in self.numbers:
+            self.numbers.append(name)
+        return self.numbers.index(name)
+
     def _operate(
         self,
         condition: Condition,
@@ -499,12 +496,11 @@ class _Planner:
             if text not in self.texts[kind]:
                 self.texts[kind].append(text)
             mask |= 1 << self.texts[kind].index(text)
-        if condition.has:
-            mask |= 1 << (_HAS + list(NUMBER_FIELDS).index(condition.has))
         row = [0] * O_WIDTH
         row[O_CODE], row[O_TABLE], row[O_CONDITIONS] = code, table, mask
         row[O_WHAT], row[O_COLUMN], row[O_EXT], row[O_WORD] = what, column, ext, word
         row[O_ITEM], row[O_STEP] = item, step
+        row[O_HAS] = self._number(condition.has) if condition.has else -1
         op = [kind, *row]
         self.operations.append(op)
         if condition.new == "pair":
@@ -523,9 +519,6 @@ class _Planner:
 
 
 _SECOND_HALF: Final = 4
-#: The bit of the first number that must be known; those before it are conditions.
-_HAS: Final = 57
-assert MOST_CONDITIONS <= _HAS
 _IN_PANES: Final = (DO_COUNT, DO_SUM, DO_MAX, DO_SEQUENTIAL)
 
 

@@ -90,7 +90,7 @@ def test_windows_that_stay_are_kept_and_new_ones_are_folded_from_the_log(
     texts = "\n    doc: {en: calls, ru: вызовы, kk: қоңыраулар}\n\n"
     added = (
         f"  caller_calls_7m:\n    kind: count\n    by: caller\n    over: 7m{texts}"
-        f"  callee_callees_3h:\n    kind: distinct\n    of: callee\n    by: caller\n    for: callee\n    over: 3h{texts}"
+        f"  callee_spread_3h:\n    kind: distinct\n    of: callee\n    by: caller\n    for: callee\n    over: 3h{texts}"
         f"  switch_new_pairs_1h:\n    kind: share\n    by: switch\n    new: pair\n    over: 1h{texts}"
     )
     changed = declared[:old] + added + declared[old:].replace("over: 1h", "over: 2h", 1)

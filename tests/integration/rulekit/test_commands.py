@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,28 @@ def test_lint_of_the_shipped_rules() -> None:
 def test_lint_of_a_directory_that_has_rules_only(folder: Path) -> None:
     done = antifraud("lint", "mine", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "1 rule in 1 pack, 0 lists: nothing wrong\n")
+
+
+def test_lint_reads_the_windows_as_the_engine_does(tmp_path: Path) -> None:
+    folder = tmp_path / "rules"
+    shutil.copytree(ROOT / "rules", folder)
+    assert "60 windows: nothing wrong" in antifraud("lint", str(folder)).stdout
+    path = folder / "windows.yaml"
+    sound = path.read_text(encoding="utf-8")
+    broken = sound.replace("    on: release\n    where: talk_s > 0", "    where: talk_s > 0", 1).replace(
+        "over: 30d", "over: 31d", 1
+    )
+    path.write_text(broken, encoding="utf-8")
+    done = antifraud("lint", str(folder))
+    assert done.returncode == 1
+    assert "talk_s is not known at setup" in done.stdout
+    assert "over '31d' is out of range" in done.stdout
+    assert "2 problems" in done.stdout
+    path.write_text("windows: [", encoding="utf-8")
+    done = antifraud("lint", str(folder))
+    assert done.returncode == 1
+    assert "1 problem" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_lint_shows_every_problem_and_fails(folder: Path) -> None:

@@ -150,12 +150,18 @@ def test_small_memories_forget_the_longest_idle(log: list[CallEvent], limits: Li
 
 @THOROUGH
 @given(
-    log=events(), sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5), secret=st.binary(min_size=32, max_size=32)
+    log=events(most=80),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    secret=st.binary(min_size=32, max_size=32),
+    limits=st.sampled_from([ROOMY, Limits(units=LEAST, pairs_per_key=3, remembered=4)]),
 )
-def test_neither_batch_sizes_nor_the_secret_change_a_bit(log: list[CallEvent], sizes: list[int], secret: bytes) -> None:
-    _, one, _ = fold_all(log, [1], ROOMY)
-    _, other, _ = fold_all(log, sizes, ROOMY, secret)
+def test_neither_batch_sizes_nor_the_secret_change_a_bit(
+    log: list[CallEvent], sizes: list[int], secret: bytes, limits: Limits
+) -> None:
+    first, one, _ = fold_all(log, [1], limits)
+    second, other, _ = fold_all(log, sizes, limits, secret)
     assert one.tobytes() == other.tobytes()
+    assert first.stats() == second.stats()
 
 
 @settings(THOROUGH, max_examples=40)

@@ -7,13 +7,14 @@ import stat
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
-from antifraud.domain import CallEvent, EventKind
-from antifraud.features import Fold, Limits, SnapshotError, WindowSet, snapshot
+from antifraud.domain import CallEvent, ConfigError, EventKind
+from antifraud.features import Fold, Limits, SnapshotError, WindowSet, kernels, snapshot
 from tests.property.features.streams import row_of, window, window_set
 
-SMALL = Limits(keys=64, pairs=64, pairs_per_key=16, remembered=32)
+SMALL = Limits(units=256, pairs_per_key=16, remembered=32)
 WINDOWS = window_set(
     [
         window("calls", "count", "caller", 60, 12),
@@ -64,15 +65,30 @@ def test_it_goes_on_where_it_stood(saved: Path) -> None:
 
 
 def test_other_limits_may_be_given(saved: Path) -> None:
-    roomy = Limits(keys=1000, pairs=1000, pairs_per_key=16, remembered=1000)
-    fold, _ = Fold.load(saved, WINDOWS, limits=roomy)
+    roomy = Limits(units=10_000, pairs_per_key=16, remembered=1000)
+    fold, position = Fold.load(saved, WINDOWS, limits=roomy)
+    assert position == "1767225600000-7"
     assert fold.limits == roomy
     assert fold.fold([event(48)], [None]).duplicate.tolist() == [True]
     late = msgspec.structs.replace(event(48), ts=event(48).ts + 600.5)
     assert fold.fold([late], [None]).duplicate.tolist() == [False], "its time is remembered with it"
     forgetful, _ = Fold.load(saved, WINDOWS, limits=msgspec.structs.replace(SMALL, remembered=1))
     assert forgetful.fold([event(48)], [None]).duplicate.tolist() == [False], "only event 49 is remembered"
-    assert refused(saved, limits=msgspec.structs.replace(SMALL, keys=3)).reason == "limits"
+
+
+def test_limits_that_hold_not_even_one_event_are_refused_as_everywhere(saved: Path) -> None:
+    with pytest.raises(ConfigError, match="limit units is 3"):
+        Fold.load(saved, WINDOWS, limits=msgspec.structs.replace(SMALL, units=3))
+
+
+def test_a_fold_that_was_moved_can_be_saved_and_moved_again(saved: Path, tmp_path: Path) -> None:
+    whole, _ = Fold.load(saved, WINDOWS)
+    moved, position = Fold.load(saved, WINDOWS, limits=msgspec.structs.replace(SMALL, units=5000))
+    moved.save(tmp_path / "t", position)
+    back, _ = Fold.load(tmp_path / "t", WINDOWS, limits=SMALL)
+    assert back.limits == SMALL
+    assert feed(back, 50, 90) == feed(whole, 50, 90)
+    assert back.stats() == whole.stats()
 
 
 def test_only_its_owner_may_read_it_and_nothing_else_is_left(saved: Path) -> None:
@@ -109,7 +125,7 @@ def test_every_cut_is_noticed(saved: Path) -> None:
     assert refused(saved).reason == "damaged"
 
 
-@pytest.mark.parametrize("version", [1, 99])
+@pytest.mark.parametrize("version", [1, 2, 99])
 def test_another_version(saved: Path, version: int) -> None:
     raw = bytearray(saved.read_bytes())
     raw[8] = version
@@ -132,14 +148,40 @@ def test_a_failed_write_leaves_the_old_one_alone(saved: Path, monkeypatch: pytes
 
 
 def test_a_sound_file_with_a_senseless_header_is_refused(tmp_path: Path) -> None:
-    good = {"windows": "digest", "position": "0", "limits": {"keys": 4}, "secret": "00" * 32, "arrays": []}
-    for change in (
-        {"secret": "zz"},
-        {"secret": "00"},
-        {"limits": {"keys": -1}},
-        {"limits": {"keys": 2**40}},
-        {"arrays": [("counters", "<f8", 4)]},
-        {"arrays": [("something", "<i8", 4)]},
+    good = {
+        "windows": WINDOWS.digest,
+        "specs": [],
+        "position": "0",
+        "limits": msgspec.structs.asdict(SMALL),
+        "secret": "00" * 32,
+        "arrays": [],
+    }
+    for change, reason in (
+        ({"secret": "zz"}, "header makes no sense"),
+        ({"secret": "00"}, "header makes no sense"),
+        ({"limits": {"units": -1}}, "header makes no sense"),
+        ({"limits": {"units": 3}}, "header makes no sense"),
+        ({"limits": {"units": 2**40}}, "header makes no sense"),
+        ({"arrays": [("counters", "<f8", 7)]}, "'counters' in another shape"),
+        ({"arrays": [("something", "<i8", 4)]}, "lacks 'counters'"),
+        ({}, "lacks 'counters'"),
     ):
         snapshot.write(tmp_path / "s", msgspec.convert(good | change, snapshot.Header), [])
-        assert refused(tmp_path / "s").reason == "damaged"
+        error = refused(tmp_path / "s")
+        assert (error.reason, reason in str(error)) == ("damaged", True), f"{change}: {error}"
+
+
+def test_a_sound_file_that_claims_to_hold_more_than_it_may_is_refused(saved: Path) -> None:
+    with snapshot.Reader(saved) as reader:
+        header = reader.header
+        arrays = []
+        for _, kind, size in header.arrays:
+            arrays.append(np.zeros(size, kind))
+            reader.read(header.arrays[len(arrays) - 1][0], arrays[-1])
+    counters = arrays[0].copy()
+    for used in (0, -1, SMALL.units + 2, 2**60):
+        counters[kernels.C_USED] = used
+        snapshot.write(saved, header, [counters, *arrays[1:]])
+        assert "more than its own limits" in str(refused(saved))
+    snapshot.write(saved, header, arrays)
+    Fold.load(saved, WINDOWS)

@@ -1,0 +1,9 @@
+"""stub"""
+
+
+def add_arguments(parser):
+    pass
+
+
+def run(options):
+    return {}

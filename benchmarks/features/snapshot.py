@@ -1,0 +1,268 @@
+"""What a snapshot of millions of callers costs: time to write, what calls feel of it, size, time to restore.
+
+The memory is filled as in ``memory``. Then events come in batches of 64 at ``--rate`` events a second, as calls do,
+and in the middle of them a snapshot is written exactly as the engine does it (``SnapshotStore.start``: a forked child).
+``longest_wait_ms`` is from the moment a batch was due to the moment its values were there; ``longest_gap_ms`` lies
+between the ends of two batches, and holds the pause that the rate itself makes. Both are given for an equally long
+stretch without a snapshot, before and after. Every page that is written to while the child lives is copied:
+``copied_mib`` counts them. ``limits`` tells what this machine's disk and checksum would take for as many bytes.
+
+Restoring is ``SnapshotStore.load``, once with the file in the system's cache and once without, and
+``same_values_after_restoring`` says whether the restored fold then gives the values that the living one gave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import os
+import resource
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter, sleep
+
+import numpy as np
+import numpy.typing as npt
+
+from antifraud.engine.snapshots import SnapshotStore
+from antifraud.features import Fold
+from benchmarks.features import memory
+from benchmarks.features.columns import Arrays, Columns, Gate, batches, fold_arrays
+from benchmarks.features.measure import Stopwatch, available, machine, rss
+
+SIZE = 64
+COMPARED = 100
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+#: A snapshot is given up when the copies of pages leave the machine less than this.
+_RESERVE = 1 << 30
+_BEFORE_S = 5.0
+_LONGEST_S = 120.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark."""
+    memory.add_arguments(parser)
+    parser.add_argument(
+        "--dir", type=Path, help="where snapshots are written: a real disk (default: a new one in /var/tmp)"
+    )
+    parser.add_argument("--rate", type=float, default=5_000.0, help="events a second meanwhile; 0 for all that it can")
+
+
+def run(options: argparse.Namespace) -> dict[str, object]:
+    """All figures."""
+    filled = memory.filled(options)
+    place = options.dir or Path("/var/tmp")
+    with tempfile.TemporaryDirectory(dir=place, prefix="antifraud-") as directory:
+        return {
+            "benchmark": "features.snapshot",
+            "machine": machine(),
+            "memory": filled.figures,
+            "rate": options.rate,
+            **_measured(filled, Path(directory), options.rate),
+        }
+
+
+def _measured(filled: memory.Filled, directory: Path, rate: float) -> dict[str, object]:
+    fold, windows = filled.fold, filled.product.windows
+    source = _made(filled.following, filled.gate, rate)
+    store = SnapshotStore(directory, "bench")
+    before = _Stretch(fold, source, rate)
+    before.go(_BEFORE_S, lambda: True)
+
+    during = _Stretch(fold, source, rate, keep=COMPARED)
+    fork = _Fork()
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    began = perf_counter()
+    with fork:
+        store.start(fold, "1-1")
+    started = perf_counter() - began
+    outcome: list[bool] = []
+
+    def written() -> bool:
+        if available() < _RESERVE:
+            store.abandon()
+            raise SystemExit("the pages copied while a snapshot is written do not fit this machine; lower --rate")
+        found = store.poll()
+        if found is not None:
+            outcome.append(found)
+        return found is not None
+
+    during.go(0.0, written, since=began)
+    took = perf_counter() - began
+    copied = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) * _PAGE
+    if not outcome[0]:
+        raise SystemExit(f"the snapshot could not be written to {directory}")
+    after = _Stretch(fold, source, rate)
+    after.go(took, lambda: True)
+    (file,) = directory.glob("*.snapshot")
+    size = file.stat().st_size
+    known = int(fold.stats()["caller.keys"])
+    grown = rss()
+
+    given, their_values = during.given, during.values
+    # Nothing may hold on to the old memory while the new one is filled.
+    del fold
+    filled.fold = filled.gate = None  # type: ignore[assignment]
+    before.fold = during.fold = after.fold = None  # type: ignore[assignment]
+    filled.following = source = iter(())  # type: ignore[assignment]
+    gc.collect()
+    restores: dict[str, object] = {}
+    same = False
+    for name in ("from_disk", "from_cache"):
+        if name == "from_disk":
+            _drop_cache(file)
+        watch = Stopwatch()
+        with watch:
+            loaded = store.load(windows, 3_600.0)
+        assert loaded is not None
+        restores[name] = watch.seconds()
+        if name == "from_cache":
+            ours = [fold_arrays(loaded[0], *part) for part in given]
+            same = all(
+                np.array_equal(one, other, equal_nan=True) for one, other in zip(ours, their_values, strict=True)
+            )
+        del loaded
+    return {
+        "snapshot": {
+            "bytes": size,
+            "bytes_per_caller": round(size / known),
+            "write_s": round(took, 2),
+            "fork_ms": round(1e3 * fork.seconds, 2),
+            "start_ms": round(1e3 * started, 2),
+            "copied_mib": copied >> 20,
+            "rss_mib": grown >> 20,
+            "directory": str(directory.parent),
+        },
+        "calls_meanwhile": {"before": before.figures(), "during": during.figures(), "after": after.figures()},
+        "restore": restores,
+        "same_values_after_restoring": same,
+        "limits": _limits(directory, size),
+    }
+
+
+class _Fork:
+    """Times os.fork itself in the parent."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._fork = os.fork
+        os.fork = self
+
+    def __exit__(self, *_error: object) -> None:
+        os.fork = self._fork
+
+    def __call__(self) -> int:
+        began = perf_counter()
+        child = self._fork()
+        self.seconds = perf_counter() - began
+        return child
+
+
+class _Stretch:
+    """Batches folded as they come due, and how long each was waited for."""
+
+    def __init__(self, fold: Fold, source: Iterator[Arrays], rate: float, keep: int = 0) -> None:
+        self.fold = fold
+        self.source = source
+        self.every_s = SIZE / rate if rate else 0.0
+        self.keep = keep
+        self.given: list[Arrays] = []
+        self.values: list[npt.NDArray[np.float64]] = []
+        self.waits: list[float] = []
+        self.gaps: list[float] = []
+        self.busy: list[float] = []
+
+    def go(self, seconds: float, enough: Callable[[], bool], since: float | None = None) -> None:
+        """Fold for ``seconds`` and until ``enough``; the first batch was due at ``since``."""
+        began = perf_counter()
+        due = last = began if since is None else since
+        for arrays in self.source:
+            now = perf_counter()
+            if now < due:
+                sleep(due - now)
+            start = perf_counter()
+            values = fold_arrays(self.fold, *arrays)
+            end = perf_counter()
+            self.waits.append(end - (due if self.every_s else start))
+            self.gaps.append(end - last)
+            self.busy.append(end - start)
+            last = end
+            due += self.every_s
+            if len(self.given) < self.keep:
+                self.given.append(arrays)
+                self.values.append(values)
+            if end - began >= seconds and enough():
+                return
+
+    def figures(self) -> dict[str, float]:
+        """Milliseconds."""
+        waits, gaps, busy = (1e3 * np.array(one) for one in (self.waits, self.gaps, self.busy))
+        return {
+            "batches": len(waits),
+            "longest_wait_ms": round(float(waits.max()), 2),
+            "p99_wait_ms": round(float(np.percentile(waits, 99)), 2),
+            "longest_gap_ms": round(float(gaps.max()), 2),
+            "longest_batch_ms": round(float(busy.max()), 2),
+            "mean_batch_ms": round(float(busy.mean()), 3),
+        }
+
+
+def _made(following: Iterator[tuple[float, Columns]], gate: Gate, rate: float) -> Iterator[Arrays]:
+    """Batches of the events that follow, all made beforehand: nobody waits for them while the clock runs."""
+    made: list[Arrays] = []
+    for _, columns in following:
+        made += batches(gate.arrays(columns), SIZE)
+        if rate and len(made) * SIZE > rate * _LONGEST_S:
+            break
+    return _given(made)
+
+
+def _given(made: list[Arrays]) -> Iterator[Arrays]:
+    yield from made
+    raise SystemExit("too few calls were left for a snapshot of this length; lower --rate")
+
+
+def _drop_cache(file: Path) -> None:
+    """Have the system forget what it holds of ``file``."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def _limits(directory: Path, size: int) -> dict[str, float]:
+    """Seconds that writing, reading and the checksum of ``size`` bytes would take by themselves, from a sample."""
+    sample = min(size, 1 << 30)
+    piece = np.random.default_rng(0).bytes(1 << 22)
+    path = directory / "sample"
+    began = perf_counter()
+    with path.open("wb") as stream:
+        for _ in range(sample >> 22):
+            stream.write(piece)
+        stream.flush()
+        os.fsync(stream.fileno())
+    writing = perf_counter() - began
+    _drop_cache(path)
+    began = perf_counter()
+    into = bytearray(1 << 22)
+    with path.open("rb", buffering=0) as stream:
+        while stream.readinto(into):
+            pass
+    reading = perf_counter() - began
+    path.unlink()
+    began = perf_counter()
+    digest = hashlib.blake2b()
+    for _ in range(sample >> 22):
+        digest.update(piece)
+    checksum = perf_counter() - began
+    scale = size / (sample >> 22 << 22)
+    return {
+        "disk_write_s": round(writing * scale, 2),
+        "disk_read_s": round(reading * scale, 2),
+        "checksum_s": round(checksum * scale, 2),
+    }
