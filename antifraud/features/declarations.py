@@ -97,10 +97,10 @@ class Declarations:
                 found[key.value] = (key, value)
         return found
 
-    def text(self, node: yaml.Node, what: str) -> str:
+    def text(self, node: yaml.Node, what: str, hint: str = "") -> str:
         """The text of a scalar, stripped; empty with a problem noted where it is none or empty."""
         if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-            self.report(node, f"{what} must be text")
+            self.report(node, f"{what} must be text", hint)
             return ""
         return str(node.value).strip()
 
@@ -114,8 +114,13 @@ class Declarations:
         return value
 
 
+def nearest(word: str, names: Iterable[str]) -> str:
+    """The name that the person may have meant; empty when none is near."""
+    return next(iter(difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)), "")
+
+
 def suggest(word: str, names: Iterable[str]) -> str:
     """What the person may have meant; every possible name when nothing is near."""
     known = list(names)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    near = nearest(word, known)
+    return f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"

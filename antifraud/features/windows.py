@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from antifraud.domain import BundleError, EventKind, Location, Problem
-from antifraud.features.declarations import Declarations, suggest
+from antifraud.features.declarations import Declarations, nearest, suggest
 
 Predicate = Callable[[Sequence[object]], bool]
 #: (text, where it stands, kind of event that it is asked about) → the condition; BundleError where it cannot be one.
@@ -97,6 +97,13 @@ _KEYS: Final = (
     "buckets",
     "doc",
 )
+#: What the two windows of a ratio and of a balance are.
+_PARTS: Final = {
+    ("ratio", "of"): "what is divided",
+    ("ratio", "to"): "what it is divided by",
+    ("balance", "of"): "the part that is meant",
+    ("balance", "to"): "the rest of the whole",
+}
 _UNBUCKETED: Final = ("age", "idle", "repeat")
 _NUMERIC: Final = ("sum", "mean", "max")
 #: Raised when the same declaration begins to mean something else: models and snapshots of before then no longer fit.
@@ -194,14 +201,15 @@ def load_windows(path: str | Path, compile_where: CompileWhere, *, combine: Comb
     predicates: dict[tuple[str, str], Predicate] = {}
     specs: dict[str, WindowSpec | None] = {}
     if "windows" in top:
-        for name, (key, node) in source.mapping(top["windows"][1], "windows").items():
+        declared = source.mapping(top["windows"][1], "windows")
+        for name, (key, node) in declared.items():
             if not _NAME.fullmatch(name):
                 source.report(
                     key,
                     f"the name {name!r} cannot be used in a condition",
                     "small Latin letters, digits and _ only, a letter first, at most 64",
                 )
-            specs[name] = _Reader(source, name, key, node, compile_where, predicates, specs).read()
+            specs[name] = _Reader(source, name, key, node, compile_where, predicates, specs, tuple(declared)).read()
     elif top:
         source.report(next(iter(top.values()))[0], "the file declares no windows", "add the key 'windows'")
     for event in _EVENTS:
@@ -242,6 +250,7 @@ class _Reader:
         compile_where: CompileWhere,
         predicates: dict[tuple[str, str], Predicate],
         above: Mapping[str, WindowSpec | None],
+        declared: Sequence[str],
     ) -> None:
         self.source = source
         self.name = name
@@ -249,6 +258,7 @@ class _Reader:
         self.compile_where = compile_where
         self.predicates = predicates
         self.above = above
+        self.declared = declared
         self.entries = source.mapping(node, f"window {name!r}")
         self.before = len(source.problems)
 
@@ -264,11 +274,11 @@ class _Reader:
             spec = self._derived(kind)
             return spec if len(self.source.problems) == self.before else None
         on = self._choice("on", _EVENTS, "answer" if kind == "open" else "setup")
-        by = self._fields("by")
+        by = self._fields("by") if kind or "by" in self.entries else ()
         seen_by = self._seen_by(by)
         if kind and by:
-            self._check_needs(kind)
-        self._check_carried(on, "by", "for", "of")
+            self._check_needs(kind, on)
+        self._check_carried(kind, on)
         over_s, buckets = self._over(kind)
         spec = WindowSpec(
             name=self.name,
@@ -298,29 +308,46 @@ class _Reader:
                 self.source.report(
                     key, f"{name!r} means nothing for {kind}", "it takes only 'of' and 'to', two windows"
                 )
-        named = {name: self._window(name) for name in ("of", "to")}
+        named = {name: self._window(kind, name) for name in ("of", "to")}
         return WindowSpec(name=self.name, kind=kind, of=named["of"], to=named["to"], doc=self._doc())
 
-    def _window(self, name: str) -> str:
+    def _window(self, kind: str, name: str) -> str:
+        """The window that ``of`` or ``to`` of a ratio or balance names; empty with a problem noted where it cannot."""
         if name not in self.entries:
-            self._needed(name, "a window that is declared above")
+            self._needed(name, f"{_PARTS[kind, name]}: a window that is declared above")
             return ""
         node = self.entries[name][1]
-        found = self.source.choice(node, "window", self.above)
-        named = self.above.get(found)
-        if named is not None and named.kind in DERIVED:
+        found = self.source.text(node, f"{name!r}", "the name of one window that is declared above")
+        if found == self.name:
+            self.source.report(node, f"a {kind} cannot be made of itself", "name a window that is declared above")
+        elif found in self.above:
+            named = self.above[found]
+            if named is None or named.kind not in DERIVED:
+                return found
             self.source.report(
-                node, f"{found!r} is itself a {named.kind}", f"name the windows that {found!r} is made of"
+                node,
+                f"{found!r} is itself a {named.kind}",
+                f"name a window that {found!r} is made of: {named.of}, {named.to}",
             )
-        return found
+        elif found in self.declared:
+            self.source.report(node, f"window {found!r} is declared further down", f"move {self.name!r} below it")
+        elif found:
+            near = nearest(found, self.above)
+            hint = f"did you mean {near!r}?" if near else "declare it above this one"
+            self.source.report(node, f"window {found!r} is unknown", hint)
+        return ""
 
-    def _check_needs(self, kind: str) -> None:
+    def _check_needs(self, kind: str, on: str) -> None:
         if kind == "share" and "where" not in self.entries and "new" not in self.entries:
-            self._needed("where", "a share is the part of the events for which the condition holds")
+            self.source.report(
+                self.key,
+                f"window {self.name!r} needs 'where' or 'new'",
+                "a share is the part of the events for which the condition holds, or that come from somebody new",
+            )
         only_for = {
             "among": ("share",),
             "step": ("sequential",),
-            "of": ("distinct", *_NUMERIC, "repeat"),
+            "of": ("distinct", *_NUMERIC, "repeat", *DERIVED),
             "to": DERIVED,
         }
         for name, kinds in only_for.items():
@@ -332,21 +359,31 @@ class _Reader:
             self.source.report(self.entries["new_within"][0], "'new_within' needs 'new'", "add 'new: caller'")
         if "new" in self.entries and kind in (*_UNBUCKETED, "open"):
             self.source.report(self.entries["new"][0], f"'new' means nothing for {kind}", "remove it")
-        if kind == "open" and "on" in self.entries and self.entries["on"][1].value not in ("setup", "answer"):
+        if kind == "open" and on not in ("", "setup", "answer"):
             self.source.report(
                 self.entries["on"][1],
-                "a call begins with its setup or its answer",
-                "'on: answer' counts calls that talk",
+                f"a call begins with its setup or its answer, not with its {on}",
+                "'on: setup' counts calls that ring or talk, 'on: answer' those that talk",
             )
 
-    def _check_carried(self, on: str, *names: str) -> None:
-        for name in names:
-            node = self.entries[name][1] if name in self.entries else None
-            for item in _scalars(node) if node is not None else ():
-                kind = _CARRIED_BY.get(str(item.value))
-                if kind is not None and on and (on != kind or name == "for"):
-                    hint = f"it is known at {kind}: 'on: {kind}'" if name != "for" else "name a field of the setup"
-                    self.source.report(item, f"{item.value} is not known at {'setup' if name == 'for' else on}", hint)
+    def _check_carried(self, kind: str, on: str) -> None:
+        """Fields that one kind of event carries belong to windows of that kind, and are never known at a set-up."""
+        for name in ("by", "for", "of"):
+            for item in _scalars(self.entries[name][1]) if name in self.entries else ():
+                carrier = _CARRIED_BY.get(str(item.value))
+                if carrier is None:
+                    continue
+                unknown = f"{item.value} is not known when a call is set up"
+                if name == "for":
+                    self.source.report(item, unknown, "'for' is looked up then: name a field that is")
+                elif on and on != carrier:
+                    self.source.report(
+                        item, f"{item.value} is not known at {on}", f"it is known at {carrier}: 'on: {carrier}'"
+                    )
+                elif name == "by" and "for" not in self.entries:
+                    self.source.report(item, unknown, "say whose number is looked up then: 'for: callee'")
+                elif name == "of" and kind == "repeat":
+                    self.source.report(item, unknown, "a row goes on with what is called now: name a field of the call")
 
     def _new(self, on: str) -> str:
         if "new" not in self.entries:
@@ -354,12 +391,16 @@ class _Reader:
         new = self._choice("new", ("caller", "callee", "pair"), "")
         if new == "pair":
             if on and on != "setup":
-                self.source.report(self.entries["new"][1], "a pair is new when it calls", "'on: setup'")
+                self.source.report(
+                    self.entries["new"][1],
+                    f"whether a pair is new is settled when it calls, not at {on}",
+                    "'on: setup', which is also meant when 'on' is left out",
+                )
             if "new_within" in self.entries:
                 self.source.report(
                     self.entries["new_within"][0],
                     "'new_within' means nothing for pairs",
-                    "a pair is new when it has not called within 'over'",
+                    "remove it: a pair is new when it has not called within 'over'",
                 )
         return new
 
@@ -387,12 +428,18 @@ class _Reader:
         if "for" not in self.entries:
             return ()
         fields = self._fields("for")
+        node = self.entries["for"][1]
         if by and fields and len(by) != len(fields):
             self.source.report(
-                self.entries["for"][1],
-                f"'for' names {len(fields)} fields, 'by' {len(by)}",
-                "each field of 'for' is looked up in place of the one of 'by'",
+                node,
+                f"'for' names {_fields_in_words(len(fields))}, 'by' {_fields_in_words(len(by))}",
+                "name as many: each is looked up in place of the one that stands there in 'by'",
             )
+        for kept, asked in zip(by, fields, strict=False):
+            if kept and asked and kept.endswith("_prefix") != asked.endswith("_prefix"):
+                fitting = f"{asked}_prefix" if kept.endswith("_prefix") else asked.removesuffix("_prefix")
+                hint = f"did you mean {fitting!r}?" if fitting in KEY_FIELDS else f"no {asked} is ever a {kept}"
+                self.source.report(node, f"'for' looks up a {asked} in place of a {kept}", hint)
         return fields
 
     def _uses_prefix(self) -> bool:
@@ -421,7 +468,8 @@ class _Reader:
             field = self._choice("of", KEY_FIELDS, "callee" if kind == "repeat" else "")
             if field and "by" in self.entries and field in [item.value for item in _scalars(self.entries["by"][1])]:
                 node = self.entries["of"][1] if "of" in self.entries else self.entries["by"][1]
-                self.source.report(node, f"a {field} has one {field}", "count another field")
+                hint = "count another field" if "of" in self.entries else f"'of' is {field} unless it says otherwise"
+                self.source.report(node, f"a {field} has one {field}", hint)
             return field
         return ""
 
@@ -499,6 +547,10 @@ class _Reader:
         if missing and isinstance(node, yaml.MappingNode):
             self.source.report(key, f"doc lacks {', '.join(missing)}")
         return {name: self.source.text(value, f"doc.{name}") for name, (_, value) in texts.items()}
+
+
+def _fields_in_words(count: int) -> str:
+    return "1 field" if count == 1 else f"{count} fields"
 
 
 def _scalars(node: yaml.Node) -> list[yaml.ScalarNode]:

@@ -119,7 +119,7 @@ def _measured(filled: memory.Filled, directory: Path, rate: float) -> dict[str, 
         assert loaded is not None
         restores[name] = watch.seconds()
         if name == "from_cache":
-            ours = [fold_arrays(loaded[0], *part) for part in given]
+            ours = [fold_arrays(loaded.fold, *part) for part in given]
             same = all(
                 np.array_equal(one, other, equal_nan=True) for one, other in zip(ours, their_values, strict=True)
             )

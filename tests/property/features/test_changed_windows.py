@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antifraud.domain import CallEvent, EventKind
-from antifraud.features import Fold, WindowSet, WindowSpec, warm_up
+from antifraud.features import Fold, Limits, WindowSet, WindowSpec, warm_up
 from antifraud.features.windows import DERIVED
 from tests.property.features.streams import ROOMY, SPECS, START, events, row_of, window, window_set
-from tests.property.features.test_fold_against_oracle import audit
+from tests.property.features.test_fold_against_oracle import LEAST, audit
 
 SECRET = bytes(range(32))
 THOROUGH = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -148,6 +148,31 @@ def test_changes_may_follow_each_other(
     rest = in_order[second:]
     assert folded(changed, rest).tobytes() == folded(begun_with_last, rest).tobytes()
     audit(changed)
+
+
+SMALL = st.builds(
+    Limits, units=st.integers(LEAST, LEAST + 300), pairs_per_key=st.integers(1, 5), remembered=st.just(12)
+)
+
+
+@THOROUGH
+@given(log=events(most=80), rest=events(most=20), limits=SMALL, others=SMALL)
+def test_moved_into_another_small_memory_nothing_is_lost_uncounted(
+    log: list[CallEvent], rest: list[CallEvent], limits: Limits, others: Limits
+) -> None:
+    """Every key is still held or counted as evicted; every unit is accounted for, also after folding on."""
+    windows = window_set()
+    fold = Fold(windows, limits=limits, secret=SECRET)
+    folded(fold, log)
+    moved = Fold.merged(windows, [fold], limits=others)
+    audit(moved)
+    before, after = fold.stats(), moved.stats()
+    for table in (name.removesuffix(".keys") for name in before if name.endswith(".keys")):
+        known = before[f"{table}.keys"] + before[f"{table}.evicted"]
+        assert after[f"{table}.keys"] + after[f"{table}.evicted"] == known, table
+    assert after["memory_bytes"] <= after["memory_limit_bytes"]
+    folded(moved, rest)
+    audit(moved)
 
 
 def test_a_late_event_can_tell_that_a_removed_window_had_counted_a_later_one(path: str) -> None:

@@ -29,7 +29,10 @@ def traffic(seed: int, begin: float, end: float, callers: int = 40) -> list[Call
     log = []
     ts = begin
     while ts < end:
-        caller, callee = f"+77000000{random.randrange(callers):03d}", f"+770100000{random.randrange(30):02d}"
+        caller = f"+77000000{random.randrange(callers):03d}"
+        callee = (
+            f"+77000000{random.randrange(30):03d}" if random.random() < 0.6 else f"+77010000{random.randrange(20):03d}"
+        )
         call_id, trunk, talk = f"{seed}-{len(log)}", f"T{random.randrange(4)}", random.choice([0.0, 4.0, 25.5, 301.0])
         log.append(setup(ts, caller, callee, call_id, trunk))
         if talk:
@@ -38,7 +41,8 @@ def traffic(seed: int, begin: float, end: float, callers: int = 40) -> list[Call
             more = {"callee": callee, "trunk": trunk, "cause": random.choice([16, 21, None])}
             log.append(release(ts + 2 + talk, talk, caller, call_id, **more))
         if random.random() < 0.1:
-            log.append(report(ts + 3, random.choice(["fraud", "honest"]), "desk", call_id))
+            said = report(ts + 3, random.choice(["fraud", "honest"]), random.choice(["desk", "other desk"]), call_id)
+            log.append(msgspec.structs.replace(said, caller=caller, callee=callee, weight=random.choice([0.5, 1.0])))
         ts += random.random() * 9
     return sorted(log, key=lambda event: event.ts)
 
@@ -68,9 +72,14 @@ def test_in_larger_limits_everything_goes_on(tmp_path: Path) -> None:
     assert (moved.limits, position) == (larger, POSITION)
     rest = traffic(2, T + 3000, T + 5000)
     assert folded(moved, rest).tobytes() == folded(original, rest).tobytes()
-    sizes = ("remembered_limit", "memory_bytes", "memory_limit_bytes")
-    expected = {name: value for name, value in original.stats().items() if name not in sizes}
-    assert {name: value for name, value in moved.stats().items() if name not in sizes} == expected
+    before, after = original.stats(), moved.stats()
+    for name, value in before.items():
+        if name in ("remembered_limit", "memory_limit_bytes", "memory_bytes"):
+            continue
+        if name.endswith((".bytes", ".pairs")):
+            assert 0.8 * value <= after[name] <= value, f"{name}: what no window holds any more is left behind"
+        else:
+            assert after[name] == value, name
 
 
 def test_in_exactly_the_same_room_everything_goes_on(tmp_path: Path) -> None:
@@ -114,7 +123,7 @@ def test_in_smaller_limits_the_callers_that_were_counted_last_keep_all_they_had(
 
     # The newest half of those that are kept call on: the two folds cannot be told apart.
     busy = {event.caller for event in callers[-(kept // 2) :]}
-    rest = [event for event in traffic(4, now, now + 300, callers=200) if event.caller in busy]
+    rest = [event for event in traffic(4, now, now + 900, callers=200) if event.caller in busy]
     assert len(rest) > 10
     assert folded(moved, rest).tobytes() == folded(original, rest).tobytes()
 
@@ -147,10 +156,11 @@ def test_in_smaller_limits_a_key_keeps_its_newest_pairs(tmp_path: Path) -> None:
     windows = window_set([window("callees", "distinct", "caller", 600, 12, of="callee")])
     log = [setup(T + i, callee=f"+7701{i:07d}") for i in range(50)]
     original = Fold(windows, limits=ROOMY, secret=SECRET)
-    folded(original, [*log, *[msgspec.structs.replace(log[0], ts=T + 50, call_id="again")]])
+    again = msgspec.structs.replace(log[0], ts=T + 50, call_id="again")
+    folded(original, [*log, again])
     original.save(tmp_path / "s", POSITION)
     moved, _ = Fold.load(tmp_path / "s", windows, limits=msgspec.structs.replace(ROOMY, pairs_per_key=10))
-    assert folded(moved, [log[0]]).tolist() == [[10]]
+    assert folded(moved, [again]).tolist() == [[10]]
     assert moved.stats()["caller>callee.cut"] == 40
     kept = [log[0], *log[41:]]
     folded(moved, [msgspec.structs.replace(event, ts=T + 60, call_id=f"2 {event.call_id}") for event in kept])
