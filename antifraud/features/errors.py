@@ -8,7 +8,7 @@ from antifraud.domain import AntifraudError
 class SnapshotError(AntifraudError):
     """A snapshot that must not be used; the one before it, or a longer replay, takes its place.
 
-    ``reason`` is the stable class for counters: ``missing``, ``damaged``, ``version``, ``windows``, ``limits``.
+    ``reason`` is the stable class for counters: ``missing``, ``damaged``, ``version``, ``windows``.
     """
 
     exit_code = 1

@@ -154,6 +154,8 @@ Q_PAIRS, Q_CUT, Q_WIDTH = range(3)
 # Columns of a remembered event: what it is recognised by, and its time.
 SEEN_PRINT, SEEN_MS, SEEN_WIDTH = range(3)
 
+#: A key with more pairs than this in one stream (a trunk, a switch) is not forgotten as a whole for want of room.
+_MANY_PAIRS = 256
 _TAG = 0x7FFFFFFF
 _LOW = 0xFFFFFFFF
 #: 2000-01-01 in epoch seconds: times are milliseconds since then, plus 1 so that 0 means never.
@@ -755,39 +757,45 @@ def _forget_row(m: Int64s, u: Int32s, q: Int64s, t: Word, row: Word) -> None:
 
 
 @part
+def _longest_stream(m: Int64s, u: Int32s, t: Word, row: Word, more_than: Word) -> Word:
+    """The stream of which ``row`` has most pairs, -1 when it has no more than ``more_than`` of any."""
+    table = m[B_TABLES] + t * T_WIDTH
+    found, most = np.int64(-1), more_than
+    for s in range(m[table + T_STREAM], m[table + T_STREAM] + m[table + T_STREAMS]):
+        stream = m[B_STREAMS] + s * S_WIDTH
+        pairs = np.int64(u[_word(u, row, m[stream + S_EXT], m[stream + S_WORD]) + 2])
+        if pairs > most:
+            found, most = np.int64(s), pairs
+    return found
+
+
+@part
 def _make_room(m: Int64s, u: Int32s, q: Int64s, wanted: Word) -> None:
     """Forget until ``wanted`` units are left: the table that holds most gives its longest-idle key.
 
-    The rows of the present event stay. Where such a row is all that its table has, it gives the longest-idle pair of
-    the stream that has most of them.
+    A key with many pairs gives the longest-idle one of them instead, and so does a key of the present event when it
+    is all that its table has.
     """
     while m[C_LEFT] < wanted:
-        giver, from_stream, held = np.int64(-1), np.int64(-1), np.int64(0)
+        giver, held = np.int64(-1), np.int64(0)
         for t in range(m[N_TABLES]):
             of_table = m[B_OF_TABLES] + t * M_WIDTH
             oldest = m[of_table + M_OLDEST]
             if oldest == 0 or m[of_table + M_UNITS] <= held:
                 continue
-            most = np.int64(-1)
-            if oldest == m[m[B_IN_USE] + t]:
-                table = m[B_TABLES] + t * T_WIDTH
-                longest = np.int64(1)
-                for s in range(m[table + T_STREAM], m[table + T_STREAM] + m[table + T_STREAMS]):
-                    stream = m[B_STREAMS] + s * S_WIDTH
-                    pairs = np.int64(u[_word(u, oldest, m[stream + S_EXT], m[stream + S_WORD]) + 2])
-                    if pairs > longest:
-                        most, longest = np.int64(s), pairs
-                if most < 0:
-                    continue
-            giver, from_stream, held = np.int64(t), most, m[of_table + M_UNITS]
+            if oldest == m[m[B_IN_USE] + t] and _longest_stream(m, u, t, oldest, np.int64(1)) < 0:
+                continue
+            giver, held = np.int64(t), m[of_table + M_UNITS]
         if giver < 0:
             break  # cannot be: the limits leave room for everything that the keys of one event can need
         oldest = m[m[B_OF_TABLES] + giver * M_WIDTH + M_OLDEST]
-        if from_stream < 0:
+        few = np.int64(1) if oldest == m[m[B_IN_USE] + giver] else np.int64(_MANY_PAIRS)
+        stream = _longest_stream(m, u, giver, oldest, few)
+        if stream >= 0:
+            _cut_oldest_pair(m, u, q, stream, oldest)
+        else:
             _forget_row(m, u, q, giver, oldest)
             m[m[B_OF_TABLES] + giver * M_WIDTH + M_EVICTED] += 1
-        else:
-            _cut_oldest_pair(m, u, q, from_stream, oldest)
 
 
 # --- the fold ---------------------------------------------------------------------------------------------------

@@ -159,6 +159,25 @@ def test_one_trunk_that_holds_everything_gives_its_oldest_pairs() -> None:
     assert fold.stats()["trunk>caller.cut"] == before, "the callers that are held are the last ones"
 
 
+def test_a_trunk_with_many_pairs_is_not_forgotten_for_a_call_of_another() -> None:
+    fold = fold_of(TRUNK, TRUNK_CALLERS, limits=Limits(units=1000, remembered=4000))
+    fold_in_batches(fold, flood(0, 2000, trunk="T1"))
+    held = fold.stats()["trunk>caller.pairs"]
+    fold_in_batches(fold, flood(2000, 2050, trunk="T2"))
+    stats = fold.stats()
+    assert stats["trunk.evicted"] == 0
+    assert stats["trunk.keys"] == 2
+    assert stats["trunk>caller.pairs"] <= held
+    (first,) = again(fold, [setup(T + 199.9, caller(1999), callee(1999), trunk="T1")])
+    assert first[0] == 2000, "what T1 counted is still there"
+    assert first[1] < held, "only some of its pairs are not"
+    # A few pairs do not save a key: it leaves as a whole.
+    small = fold_of(TRUNK, TRUNK_CALLERS, limits=Limits(units=250, remembered=4000))
+    fold_in_batches(small, flood(0, 200, trunk="T1"))
+    fold_in_batches(small, flood(200, 300, trunk="T2"))
+    assert small.stats()["trunk.evicted"] == 1
+
+
 def test_a_pair_that_was_used_again_is_not_the_oldest() -> None:
     fold = fold_of(CALLEES, limits=msgspec.structs.replace(ROOMY, pairs_per_key=3))
     values(fold, *(setup(T + i, callee=callee(i)) for i in range(3)), setup(T + 3, callee=callee(0)))
