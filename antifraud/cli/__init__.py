@@ -21,6 +21,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("antifraud.cli.doctor:doctor", "What is reachable, which versions, what is wrong and how to mend it."),
     "engine": ("antifraud.cli.processes:engine", "Run the engine of one shard."),
     "journal": ("antifraud.cli.processes:journal", "Write every decision to Parquet files."),
+    "lists": ("antifraud.cli.lists:lists", "Look into lists of numbers, check a number, add and remove at run time."),
     "model": ("antifraud.cli.model:model", "Train, evaluate and inspect models."),
     "replay": ("antifraud.cli.replay:replay", "Decide about the calls of captures, CDR or event files."),
     "rules": ("antifraud.cli.rules:rules", "Check, test and explain rules."),

@@ -89,7 +89,7 @@ def build_decider(settings: Settings, *, warm: bool, limits: Limits | None = Non
         from antifraud.scoring import Model
 
         model = Model.load(settings.model_dir)
-    bundle = load_bundle(settings.rules_dir)
+    bundle = load_bundle(settings.rules_dir, settings.utc_offset_min)
     policy, numbering = settings.policy(), build_numbering(settings, warm=warm)
     if warm:
         scratch = Fold(bundle.windows, limits=Limits.of_memory(SCRATCH_BYTES))

@@ -134,7 +134,7 @@ def _numbering(settings: Any) -> str:
 def _rules(settings: Any) -> str:
     from antifraud.decision import load_bundle
 
-    bundle = load_bundle(settings.rules_dir)
+    bundle = load_bundle(settings.rules_dir, settings.utc_offset_min)
     counts = f"{len(bundle.rules.rules)} rules, {len(bundle.windows.names)} windows"
     return f"{settings.rules_dir}: {counts}, bundle {bundle.digest}"
 
@@ -161,7 +161,7 @@ def _memory(settings: Any) -> Iterator[Finding]:
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     text = f"the windows may take {show_size(wanted)} (features.memory_limit), this machine has {show_size(here)}"
     try:
-        Fold(load_bundle(settings.rules_dir).windows, limits=memory_limits(settings))
+        Fold(load_bundle(settings.rules_dir, settings.utc_offset_min).windows, limits=memory_limits(settings))
     except BundleError:
         pass  # it has been said under "rules"
     except AntifraudError as error:

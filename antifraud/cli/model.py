@@ -338,7 +338,7 @@ def _decider_maker(rules_dir: str, config_dir: str) -> Callable[[], Decider]:
     from antifraud.decision import Decider, load_bundle
 
     settings = read_settings({"model": "none", "rules_dir": rules_dir, "config_dir": config_dir})
-    bundle, policy = load_bundle(settings.rules_dir), settings.policy()
+    bundle, policy = load_bundle(settings.rules_dir, settings.utc_offset_min), settings.policy()
     numbering = build_numbering(settings, warm=False)
     return lambda: Decider(bundle, policy, numbering)
 

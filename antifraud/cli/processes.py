@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -125,7 +126,8 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
     gc.freeze()
 
     async def part(stop: asyncio.Event) -> None:
-        running = Engine(options, decider, lambda: load_bundle(settings.rules_dir), board.publish)
+        bundle = functools.partial(load_bundle, settings.rules_dir, settings.utc_offset_min)
+        running = Engine(options, decider, bundle, board.publish)
         made.append(running)
         parts: list[Awaitable[None]] = [running.run(stop, ready)]
         if settings.alerts.url:

@@ -1,4 +1,7 @@
-"""``antifraud rules``: lint, test, explain and schema. Light on purpose: nothing here loads a fold or a model."""
+"""``antifraud rules``: lint, test, explain and schema. Light on purpose: nothing here loads a fold or a model.
+
+fmt and new are in ``rules_editing``, diff, lock and promote in ``rules_release``.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,29 @@ from typing import Any, Final
 
 import click
 
-from antifraud.domain import BundleError, Location, Problem, UsageError
-from antifraud.rulekit import (
-    Explanation,
-    Field,
-    Predicate,
-    RuleProblem,
-    RuleSet,
-    Term,
-    TestResult,
-    compile_where,
-    load_fields,
-    load_rules,
-    read_call,
-    read_window_names,
-    run_rule_tests,
-    unproven_terms,
+from antifraud.cli.rules_editing import fmt, new
+from antifraud.cli.rules_folder import (
+    check_windows,
+    count,
+    load,
+    load_lock,
+    problem_fields,
+    rules_folder,
+    show_problems,
+    start_of_day,
+    summary,
+    tally,
+    vocabulary,
+    write_json,
 )
+from antifraud.cli.rules_release import diff, lock, promote
+from antifraud.domain import BundleError, Problem, UsageError
+from antifraud.rulekit import Explanation, RuleSet, Term, TestResult, read_call, run_rule_tests, unproven_terms
+from antifraud.rulekit.crosscheck import cross_check
+from antifraud.rulekit.findings import is_warning
+from antifraud.rulekit.lock import FILE as LOCK_FILE
+from antifraud.rulekit.lock import compare_with_lock
+from antifraud.rulekit.sources import RuleSources
 
 _HELD: Final = {True: "holds", False: "fails", None: "unknown"}
 _COLOURS: Final = {True: "green", False: "red", None: "yellow"}
@@ -35,51 +44,73 @@ _MOST_BYTES: Final = 256 * 1024
 
 @click.group()
 def rules() -> None:
-    """Check, test and explain rules."""
+    """Write, check, test and explain rules, and bring them into force."""
+
+
+for _command in (fmt, new, diff, lock, promote):
+    rules.add_command(_command)
 
 
 @rules.command()
 @click.argument("directory", required=False)
+@click.option("--strict", is_flag=True, help="Fail also when there are warnings only.")
+@click.option("--today", metavar="DATE", help="Judge ends and reviews by this day (2027-06-30) and not by today's.")
 @click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
 @click.pass_context
-def lint(context: click.Context, directory: str | None, as_json: bool) -> None:
+def lint(context: click.Context, directory: str | None, strict: bool, today: str | None, as_json: bool) -> None:
     """Check every rule, list and window of DIRECTORY (by default the rules in force).
 
-    Exit code 0: nothing found; 1: something is wrong in a file; 2: the directory cannot be used.
+    Each file by itself, then the rules beside each other (does one never hit, does one change nothing beside another),
+    the ends of exceptions and entries, the days of reviews, and whether rules.lock knows what is in force.
+
+    Exit code 0: nothing found, or warnings only; 1: something is wrong; 2: the directory cannot be used.
     """
-    folder = _folder(directory)
+    folder = rules_folder(directory)
+    day = start_of_day(today)
     problems: list[Problem] = []
     found: RuleSet | None = None
     windows = 0
     try:
-        windows = _check_windows(folder)
+        windows = check_windows(folder)
     except BundleError as error:
         problems += error.problems
     try:
-        found = _load(folder)
+        found = load(folder)
     except BundleError as error:
         # What is wrong with the windows has been said, and better, by those who read all of it.
         said = {problem.where.file for problem in problems if problem.where is not None}
         problems += [problem for problem in error.problems if problem.where is None or problem.where.file not in said]
+    if found is not None:
+        sources = RuleSources()
+        problems += cross_check(found, sources, day)
+        try:
+            known = load_lock(folder)
+            if known is not None:
+                problems += compare_with_lock(found, known, sources, str(folder / LOCK_FILE))
+        except BundleError as error:
+            problems += error.problems
+    wrong = [problem for problem in problems if not is_warning(problem)]
+    warnings = [problem for problem in problems if is_warning(problem)]
     if as_json:
-        _write_json(
+        write_json(
             {
                 "directory": str(folder),
                 "digest": found.digest if found is not None else None,
                 "rules": len(found.rules) if found is not None else None,
                 "lists": len(found.lists) if found is not None else None,
                 "windows": windows or None,
-                "problems": [_problem(problem) for problem in problems],
+                "problems": [problem_fields(problem) for problem in wrong],
+                "warnings": [problem_fields(problem) for problem in warnings],
             }
         )
-    elif found is not None and not problems:
-        own = f", {_count(windows, 'window')}" if (folder / "windows.yaml").is_file() else ""
-        click.echo(f"{_summary(found)}{own}: nothing wrong")
     else:
-        for problem in problems:
-            click.echo(problem.render() + "\n")
-        click.echo(click.style(_count(len(problems), "problem"), fg="red"))
-    context.exit(1 if problems else 0)
+        show_problems(problems)
+        own = f", {count(windows, 'window')}" if (folder / "windows.yaml").is_file() else ""
+        if wrong or found is None:
+            click.echo(click.style(tally(wrong, warnings), fg="red"))
+        else:
+            click.echo(f"{summary(found)}{own}: {tally(wrong, warnings) if warnings else 'nothing wrong'}")
+    context.exit(1 if wrong or (strict and warnings) else 0)
 
 
 @rules.command()
@@ -93,14 +124,14 @@ def test(context: click.Context, directory: str | None, chosen: tuple[str, ...],
 
     Exit code 0: all passed; 1: a test failed; 2: the rules do not compile or cannot be read.
     """
-    folder = _folder(directory)
-    found = _load(folder)
+    folder = rules_folder(directory)
+    found = load(folder)
     picked = [found.rule(name) for name in chosen] if chosen else list(found.rules)
     results = [result for rule in picked for result in run_rule_tests(found, rule)]
     unproven = [term for rule in picked if rule.tests for term in unproven_terms(found, rule)]
     failed = [result for result in results if not result.passed]
     if as_json:
-        _write_json(
+        write_json(
             {
                 "directory": str(folder),
                 "rules": len(picked),
@@ -119,7 +150,7 @@ def test(context: click.Context, directory: str | None, chosen: tuple[str, ...],
         for rule in picked:
             if not rule.tests:
                 click.echo(f"{rule.pack}/{rule.id}: has no tests ({rule.stage.value})")
-        words = f"{_count(len(results), 'test')} of {_count(len(picked), 'rule')}"
+        words = f"{count(len(results), 'test')} of {count(len(picked), 'rule')}"
         if failed:
             click.echo(click.style(f"{words}: {len(failed)} failed", fg="red"))
         else:
@@ -141,13 +172,13 @@ def test(context: click.Context, directory: str | None, chosen: tuple[str, ...],
 @click.option("--json", "as_json", is_flag=True, help="Write the explanation as JSON.")
 def explain(rule: str, call: str, directory: str | None, language: str, as_json: bool) -> None:
     """Say term by term what RULE makes of a call. What is not given is missing."""
-    found = _load(_folder(directory))
+    found = load(rules_folder(directory))
     chosen = found.rule(rule)
     row = found.row(read_call(_call_text(call), found))
     explanation = found.explain(rule, row)
     reason = chosen.reason.fill(language, found.reason_values(chosen, row)) if explanation.hit else ""
     if as_json:
-        _write_json({**_explanation(explanation), "reason": reason})
+        write_json({**_explanation(explanation), "reason": reason})
         return
     outcome = f"hit: {explanation.verdict}" if explanation.hit else "no hit"
     click.echo(f"{chosen.pack}/{chosen.id} ({explanation.stage}): {click.style(outcome, bold=True)}")
@@ -166,8 +197,8 @@ def schema(directory: str | None) -> None:
     """Write the JSON Schemas that editors check rules with into DIRECTORY/schema/, after fields or windows changed."""
     from antifraud.rulekit.schema import list_schema, rule_schema
 
-    folder = _folder(directory)
-    fields, windows = _vocabulary(folder)
+    folder = rules_folder(directory)
+    fields, windows = vocabulary(folder)
     try:
         (folder / "schema").mkdir(exist_ok=True)
         for name, content in (("rule", rule_schema(fields, windows)), ("list", list_schema())):
@@ -178,47 +209,7 @@ def schema(directory: str | None) -> None:
         raise UsageError(f"{folder / 'schema'} cannot be written: {error.strerror or error}") from None
 
 
-# Loading
-
-
-def _folder(chosen: str | None) -> Path:
-    from antifraud.settings.directories import data_dir
-
-    folder = data_dir("rules", chosen)
-    # Shorter names in messages where the rules lie below the working directory.
-    return folder.relative_to(Path.cwd()) if folder.is_absolute() and folder.is_relative_to(Path.cwd()) else folder
-
-
-def _vocabulary(folder: Path) -> tuple[dict[str, Field], tuple[str, ...]]:
-    """Fields and window names of ``folder``; those that came along where it has none of its own."""
-    fields, windows = _vocabulary_files(folder)
-    return load_fields(fields), read_window_names(windows)
-
-
-def _vocabulary_files(folder: Path) -> tuple[Path, Path]:
-    from antifraud.settings.directories import data_dir
-
-    places = [folder / name for name in ("fields.yaml", "windows.yaml")]
-    fields, windows = (place if place.is_file() else data_dir("rules", env={}) / place.name for place in places)
-    return fields, windows
-
-
-def _check_windows(folder: Path) -> int:
-    """How many windows are declared, each checked as the engine does; BundleError with what is wrong."""
-    from antifraud.features import load_windows
-
-    fields_file, windows_file = _vocabulary_files(folder)
-    fields = load_fields(fields_file)
-
-    def where(text: str, place: Location, on: str) -> Predicate:
-        return compile_where(text, place, fields, tuple(fields), on)
-
-    return len(load_windows(windows_file, where).names)
-
-
-def _load(folder: Path) -> RuleSet:
-    fields, windows = _vocabulary(folder)
-    return load_rules(folder, fields=fields, windows=windows, order=(*fields, *windows, "score"))
+# Reading and showing
 
 
 def _call_text(given: str) -> str:
@@ -231,34 +222,6 @@ def _call_text(given: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the call cannot be read from {given}: {error}") from None
     return given[:_MOST_BYTES]
-
-
-# Showing
-
-
-def _write_json(content: object) -> None:
-    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _summary(found: RuleSet) -> str:
-    packs = len({rule.pack for rule in found.rules})
-    return f"{_count(len(found.rules), 'rule')} in {_count(packs, 'pack')}, {_count(len(found.lists), 'list')}"
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    where = problem.where
-    return {
-        "code": problem.code if isinstance(problem, RuleProblem) else "",
-        "file": where.file if where is not None else "",
-        "line": where.line if where is not None else 0,
-        "column": where.column if where is not None else 0,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
 
 
 def _terms(terms: Iterable[Term]) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ At least once, in order, by one engine a shard:
 * A lease in Redis keeps a second engine of the same shard waiting as a standby.
 * A batch is whatever has come in while the last one was being worked on; the loop never waits to fill one.
 * A decision later than its deadline is marked ``late``, recorded, and not pushed.
+* Control entries are obeyed before the calls that were read together with them, and never in the middle of a batch.
+  What they come to is written down with the position in the control stream, so that it outlives the stream's entries.
 """
 
 from __future__ import annotations
@@ -40,14 +42,17 @@ from antifraud.domain import (
 )
 from antifraud.domain.event import MAX_DEADLINE_MS
 from antifraud.engine.figures import LATENCY_STEPS_MS, Figures
+from antifraud.engine.run_time_lists import RunTimeLists, control_state
 from antifraud.engine.snapshots import Restored, SnapshotStore
 from antifraud.features import Fold, Limits
 from antifraud.queues import (
     REDIS_ERRORS,
+    Control,
     Keys,
     Reply,
     check_cancelled,
     connect,
+    decode_control,
     decode_event,
     encode_decision,
     encode_event,
@@ -111,6 +116,10 @@ class Engine:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._position = "0-0"
         self._control = "0-0"
+        self._lists = RunTimeLists(decider)
+        self._control_unsaved = False
+        self._control_behind = False
+        self._control_refused: list[Quarantined] = []
         self._skew = 0.0
         self._counts: Counter[str] = Counter()  # since they were last written to Redis
         self._written: Counter[str] = Counter()  # since the start, written to Redis
@@ -269,7 +278,7 @@ class Engine:
     async def _refresh_bundle(self) -> None:
         """A standby may have waited for days: take the rules as they are now."""
         try:
-            self._decider.swap(await asyncio.to_thread(self._load_bundle))
+            self._lists.take(await asyncio.to_thread(self._load_bundle))
         except AntifraudError as error:
             self._counts["reload_refused"] += 1
             _LOG.error("the rules have changed and are refused, those from the start go on:\n%s", error.render())
@@ -293,17 +302,14 @@ class Engine:
                 return
 
     async def _restore(self) -> None:
-        """Snapshot, then the log up to the committed position folded again, then the state of the kill switch."""
-        committed = await self._log.hget(self._keys.position, "id")
-        position = committed.decode() if isinstance(committed, bytes) else "0-0"
+        """Snapshot, then the log up to the committed position folded again, then the kill switch and the lists."""
+        state = cast("Mapping[bytes, bytes]", await self._log.hgetall(self._keys.position))
+        position = state.get(b"id", b"0-0").decode()
         windows = self._decider.bundle.windows
         restored = await asyncio.to_thread(
-            self._snapshots.load, windows, self._options.retention_s, self._options.limits
+            self._snapshots.load, windows, self._options.retention_s, self._options.limits, await self._last_id()
         )
         start = "0-0"
-        if restored is not None and not await self._is_of_this_log(restored.position):
-            _LOG.error("the snapshot at %s is of another log and is left alone", restored.position)
-            restored = None
         if restored is None:
             self._decider.fold = Fold(windows, limits=self._options.limits)
         elif restored.changed:
@@ -319,13 +325,36 @@ class Engine:
         replayed = await self._fold_again(start, position)
         if replayed:
             _LOG.info("%d entries folded again up to %s", replayed, position)
-        control = cast("list[Entry]", await self._log.xrange(self._keys.control, count=CONTROL_MAXLEN))
-        for entry_id, fields in control:
-            self._control = entry_id.decode()
-            self._obey(fields, starting=True)
+        await self._restore_control(state)
         if self._decider.killed:
             _LOG.warning("interception is switched off, as it was before this start")
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
+
+    async def _restore_control(self, state: Mapping[bytes, bytes]) -> None:
+        """What control entries came to, as it is written down, then the entries after that."""
+        self._control, self._decider.killed = control_state(state)
+        self._counts["lists_left_aside"] += await self._lists.load(self._log, self._keys)
+        await self._watch_control()
+        while True:
+            entries = cast(
+                "list[Entry]",
+                await self._log.xrange(self._keys.control, f"({self._control}", count=self._options.max_batch),
+            )
+            if not entries:
+                break
+            self._obey_all(entries, starting=True)
+            await self._save_control()
+
+    async def _watch_control(self) -> None:
+        """Notice that control entries were cut off before they were obeyed (Redis 7 and newer remember it)."""
+        try:
+            info: Any = await self._log.xinfo_stream(self._keys.control)
+        except redis_errors.ResponseError:
+            return  # nobody has asked for anything yet
+        cut = _shown(info.get("max-deleted-entry-id") or b"0-0")
+        if self._control != "0-0" and _order(cut) > _order(self._control):
+            self._counts["control_gaps"] += 1
+            _LOG.error("control entries up to %s were cut off before they were obeyed, after %s", cut, self._control)
 
     async def _fold_again(self, start: str, end: str) -> int:
         """Fold the log after ``start`` up to ``end`` without a word to anybody; how many entries those were."""
@@ -362,13 +391,16 @@ class Engine:
             sources.insert(0, self._decider.fold)
         self._decider.fold = await asyncio.to_thread(lambda: Fold.merged(windows, sources, limits=limits))
 
-    async def _is_of_this_log(self, position: str) -> bool:
-        """Whether ``position`` lies in the log as it is: a snapshot of another Redis would make us deaf to this one."""
+    async def _last_id(self) -> str | None:
+        """The newest id of the log; None when there is no log yet, whose ids will follow the clock.
+
+        A snapshot that stands after it is of another Redis and would make us deaf to this one.
+        """
         try:
             info: Any = await self._log.xinfo_stream(self._keys.calls)
         except redis_errors.ResponseError:
-            return True  # an empty log; its ids follow the clock
-        return _order(_shown(info["last-generated-id"])) >= _order(position)
+            return None
+        return _shown(info["last-generated-id"])
 
     def _understood(self, entry: Entry) -> CallEvent | None:
         """The checked event of an entry that is folded again; None for one that went to quarantine the first time."""
@@ -406,13 +438,15 @@ class Engine:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
                 continue
-            for stream, entries in found:
-                if stream == self._keys.control.encode():
-                    for entry_id, fields in entries:
-                        self._control = entry_id.decode()
-                        self._obey(fields, starting=False)
-                else:
-                    await self._batch(entries, stop)
+            read = dict(found)
+            asked = read.get(self._keys.control.encode())
+            if asked is not None:
+                self._obey_all(asked, starting=False)
+            self._control_behind = asked is not None and len(asked) >= self._options.max_batch
+            await self._save_control()
+            entries = read.get(self._keys.calls.encode())
+            if entries is not None:
+                await self._batch(entries, stop)
             self._take_reloaded()
             await self._take_written()
             now = time.monotonic()
@@ -444,13 +478,15 @@ class Engine:
         setups = [item.event for item in prepared if item.event.kind.value == "setup"]
         await self._commit(entries[-1][0].decode(), setups, arrivals, decisions, bad, len(entries), stop)
 
-    def _arrival(self, entry_id: bytes) -> float | None:
-        """When the log took an entry, epoch s; None for an id that lies ahead of Redis' own clock.
+    def _arrival(self, entry_id: bytes) -> float:
+        """When the log took an entry, epoch s: its id or, where that lies ahead of Redis' own clock, that clock.
 
-        Whoever may append may choose an id; one in the year 2286 must not make every later event look late.
+        Whoever may append may choose an id; one in the year 2286 must neither make every later event look late nor
+        open the gate to events of any time.
         """
+        now = time.time() + self._skew
         arrival = _milliseconds(entry_id) / 1000
-        return arrival if arrival <= time.time() + self._skew + _AHEAD_S else None
+        return arrival if arrival <= now + _AHEAD_S else now
 
     def _bad(
         self, entry_id: bytes, code: str, detail: str, fields: Mapping[bytes, bytes]
@@ -565,24 +601,71 @@ class Engine:
 
     # -- control -------------------------------------------------------------------------------------------------
 
-    def _obey(self, fields: Mapping[bytes, bytes], *, starting: bool) -> None:
-        op = fields.get(b"op", b"").decode("utf-8", "replace")
-        who = fields.get(b"who", b"").decode("utf-8", "replace")[:80]
-        why = fields.get(b"why", b"").decode("utf-8", "replace")[:200]
-        if op not in ("reload", "kill", "revive") or not who or not why:
-            if not starting:
+    def _obey_all(self, entries: Sequence[Entry], *, starting: bool) -> None:
+        """Obey control entries in their order; changes of lists hold for everything that is decided afterwards."""
+        for entry_id, fields in entries:
+            self._control = entry_id.decode()
+            self._control_unsaved = True
+            try:
+                self._obey(decode_control(fields), starting=starting)
+            except EventError as error:
                 self._counts["control_refused"] += 1
-                _LOG.error("control entry refused (op %r, who %r): name op, who and why", op[:40], who)
+                raw = f"{self._control} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
+                if len(self._control_refused) < CONTROL_MAXLEN:
+                    self._control_refused.append(Quarantined(error.code, error.detail, "control", raw))
+                _LOG.error("control entry %s refused: %s: %s", self._control, error.code, error.detail)
+        self._lists.settle()
+
+    def _obey(self, control: Control, *, starting: bool) -> None:
+        if control.op in ("list.add", "list.remove"):
+            change = self._lists.obey(control, self._control)
+            self._counts["list_changes"] += 1
+            done = "taken out of" if change.removed else "added to"
+            _LOG.info("%r %s %s by %s: %s", change.value, done, change.list, control.who, control.why)
             return
-        if op == "reload":
+        if control.op == "reload":
             if not starting:
-                _LOG.info("reload asked for by %s: %s", who, why)
+                _LOG.info("reload asked for by %s: %s", control.who, control.why)
                 self.request_reload()
             return
-        self._decider.killed = op == "kill"
+        self._decider.killed = control.op == "kill"
         if starting:
             return
-        _LOG.warning("interception switched %s by %s: %s", "off" if op == "kill" else "on again", who, why)
+        state = "off" if control.op == "kill" else "on again"
+        _LOG.warning("interception switched %s by %s: %s", state, control.who, control.why)
+
+    async def _save_control(self) -> None:
+        """Write down what control entries came to; what cannot be written yet is written at the next turn."""
+        if not self._control_unsaved:
+            return
+        try:
+            await self._fence()
+            async with self._log.pipeline(transaction=True) as pipe:
+                for field, content in self._lists.unsaved.items():
+                    if content is None:
+                        pipe.hdel(self._keys.lists, field)
+                    else:
+                        pipe.hset(self._keys.lists, field, content)
+                now = time.time() + self._skew
+                for item in self._control_refused:
+                    entry = encode_quarantined(item, now)
+                    pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
+                killed = "1" if self._decider.killed else "0"
+                pipe.hset(self._keys.position, mapping={"control": self._control, "killed": killed})
+                results = await pipe.execute(raise_on_error=False)
+        except REDIS_ERRORS as error:
+            self._counts["redis_errors"] += 1
+            _LOG.warning("what control entries came to could not be written, trying again: %s", error)
+            return
+        failed = [result for result in results if isinstance(result, Exception)]
+        if failed:
+            self._counts["commands_refused"] += len(failed)
+            _LOG.error("Redis refused %d of %d commands, first: %s", len(failed), len(results), failed[0])
+        for item in self._control_refused:
+            self._counts["quarantine." + item.code] += 1
+        self._lists.unsaved.clear()
+        self._control_refused.clear()
+        self._control_unsaved = False
 
     def _take_reloaded(self) -> None:
         if self._reload is None or not self._reload.done():
@@ -594,7 +677,7 @@ class Engine:
         try:
             bundle = task.result()
             old = self._decider.bundle.digest
-            self._decider.swap(bundle)
+            self._counts["lists_left_aside"] += self._lists.take(bundle)
         except AntifraudError as error:
             self._counts["reload_refused"] += 1
             _LOG.error("the new rules are refused, the old ones go on:\n%s", error.render())
@@ -603,7 +686,7 @@ class Engine:
             _LOG.exception("the new rules are refused, the old ones go on")
         else:
             self._counts["reloads"] += 1
-            _LOG.info("bundle %s replaces %s", bundle.digest, old)
+            _LOG.info("bundle %s replaces %s", self._decider.bundle.digest, old)
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 
@@ -689,6 +772,8 @@ class Engine:
         try:
             await self._log.xtrim(self._keys.calls, minid=calls, approximate=True)
             await self._log.xtrim(self._keys.decisions, minid=f"{oldest_ms}-0", approximate=True)
+            if not self._control_unsaved and not self._control_behind:
+                await self._log.xtrim(self._keys.control, maxlen=CONTROL_MAXLEN, approximate=True)
         except REDIS_ERRORS as error:
             if not quiet:
                 _LOG.warning("the streams could not be trimmed: %s", error)

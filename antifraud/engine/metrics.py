@@ -1,17 +1,19 @@
-"""The engine's figures as Prometheus reads them: GET /metrics, answered by one thread that never touches the engine.
+"""The engine's figures as Prometheus reads them: GET /metrics, answered by threads that never touch the engine.
 
 The engine leaves a copy of its numbers (``Figures``) on a ``Board`` about once a second; whoever asks is given the
-last copy. One thread answers one request after the other, so that no number of askers can use up the engine's
-threads or file descriptors, and one answer is worked out for each copy however often it is asked for.
+last copy. A few askers at a time, each with two seconds for the whole of a request, so that nobody can use up the
+engine's threads or file descriptors or keep the others waiting; one answer is worked out for each copy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from socketserver import ThreadingMixIn
+from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import Any, Final, Self
 
 from prometheus_client import CollectorRegistry
@@ -30,6 +32,7 @@ from antifraud.domain import ConfigError, Verdict
 from antifraud.engine.figures import LATENCY_STEPS_MS, Board, Figures
 
 _REQUEST_S: Final = 2.0
+_MOST_ASKERS: Final = 8
 _COUNTERS: Final = {
     "events": "entries of the log that were worked on",
     "decisions": "decisions by the verdict that was carried out",
@@ -43,7 +46,10 @@ _COUNTERS: Final = {
     "redis_errors": "times that Redis did not answer",
     "log_gaps": "times that the log had been cut before it was read",
     "log_behind": "times that the log ended before the engine's position",
-    "control_refused": "control entries without op, who or why",
+    "control_refused": "control entries that were refused; the quarantine says why",
+    "control_gaps": "starts at which control entries had been cut off before they were obeyed",
+    "list_changes": "run-time changes of lists that were accepted",
+    "lists_left_aside": "run-time entries that did not fit the lists at a start or reload",
     "reloads": "rule sets taken while running",
     "reload_refused": "rule sets refused while running",
     "snapshots": "snapshots written",
@@ -56,7 +62,7 @@ _FOLD: Final = (
     ("events", True, "events folded into the windows, those of earlier runs included"),
     ("setups", True, "set-ups folded into the windows"),
     ("duplicates", True, "events that had been in the log before and were not counted again"),
-    ("late", True, "additions to windows that came after their time had gone"),
+    ("late", True, "additions to windows, several for an event, that came after their time had gone"),
     ("remembered", False, "events remembered for recognising duplicates"),
     ("memory_bytes", False, "memory that the windows take now"),
     ("memory_limit_bytes", False, "memory that the windows may take (features.memory_limit)"),
@@ -67,7 +73,7 @@ _FOLD_PARTS: Final = (
     ("bytes", "table", False, "memory that the keys take now"),
     ("evicted", "table", True, "keys that were forgotten for lack of room"),
     ("pairs", "stream", False, "pairs that the windows hold now for distinct counts"),
-    ("cut", "stream", True, "pairs that were left out because their key had too many"),
+    ("cut", "stream", True, "pairs that were forgotten: their key had too many, or room was needed"),
 )
 
 
@@ -172,8 +178,12 @@ class MetricsServer:
         self._server.server_close()
 
 
-class _Server(HTTPServer):
+class _Server(ThreadingMixIn, HTTPServer):
+    """At most ``_MOST_ASKERS`` at a time; whoever comes on top of those is hung up on."""
+
     request_queue_size = 16
+    daemon_threads = True
+    block_on_close = False
 
     def __init__(self, family: socket.AddressFamily, address: Any, board: Board, registry: CollectorRegistry) -> None:
         self.address_family = family
@@ -181,6 +191,8 @@ class _Server(HTTPServer):
         self._registry = registry
         self._answers: dict[str, bytes] = {}
         self._answered = board.figures
+        self._answering = Lock()
+        self._room = BoundedSemaphore(_MOST_ASKERS)
         super().__init__(address, _Handler)
         # The child that writes a snapshot must not keep the port when its engine is killed and started again.
         os.register_at_fork(after_in_child=self.socket.close)
@@ -192,22 +204,50 @@ class _Server(HTTPServer):
     def answer(self, accept: str) -> tuple[bytes, str]:
         """The body and its type for what the asker accepts."""
         encode, content_type = choose_encoder(accept)
-        if self._answered is not self._board.figures:
-            self._answered = self._board.figures
-            self._answers.clear()
-        if content_type not in self._answers:
-            self._answers[content_type] = encode(self._registry)
-        return self._answers[content_type], content_type
+        with self._answering:
+            if self._answered is not self._board.figures:
+                self._answered = self._board.figures
+                self._answers.clear()
+            if content_type not in self._answers:
+                self._answers[content_type] = encode(self._registry)
+            return self._answers[content_type], content_type
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """An asker who goes away in the middle is nobody's concern."""
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """One asker, who has ``_REQUEST_S`` for the whole of the request, however little is sent at a time."""
+
     timeout = _REQUEST_S
     server: _Server
     server_version = "antifraud"
     sys_version = ""
+
+    def handle(self) -> None:
+        guard = Timer(_REQUEST_S, self._hang_up)
+        guard.daemon = True
+        guard.start()
+        try:
+            self.handle_one_request()
+        finally:
+            guard.cancel()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/metrics":

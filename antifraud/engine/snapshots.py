@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +17,7 @@ from antifraud.features import Fold, Limits, SnapshotError, WindowSet
 _LOG = logging.getLogger("antifraud.engine")
 _KEPT: Final = 2
 _MAX_S: Final = 300.0
+_NAME: Final = re.compile(r"([a-z0-9_-]{1,32})\.([0-9]{1,20})-([0-9]{1,20})\.snapshot", re.ASCII)
 
 
 class Restored(NamedTuple):
@@ -39,21 +42,44 @@ class SnapshotStore:
         self._deadline = 0.0
 
     def _files(self) -> list[Path]:
-        """Oldest first."""
-        found = self._directory.glob(f"{self._shard}.*.snapshot")
-        return sorted(found, key=lambda path: _position(path.name))
+        """The snapshots, oldest first; whatever else lies in the directory is no concern of ours."""
+        with contextlib.suppress(FileNotFoundError):
+            found = [path for path in self._directory.iterdir() if self._position(path) and path.is_file()]
+            return sorted(found, key=self._position)
+        return []
+
+    def _position(self, path: Path) -> tuple[int, ...]:
+        """The stream id in a snapshot's name; empty for a name that is none of ours."""
+        match = _NAME.fullmatch(path.name)
+        return (int(match[2]), int(match[3])) if match is not None and match[1] == self._shard else ()
+
+    def _named(self, path: Path, restored: Restored) -> Restored:
+        """``restored``, which must stand where the name of its file says."""
+        if restored.position != "{}-{}".format(*self._position(path)):
+            raise SnapshotError("damaged", f"{path}: the snapshot stands elsewhere than its name says")
+        return restored
+
+    def _remove(self, files: Iterable[Path]) -> None:
+        for path in files:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _LOG.warning("%s cannot be removed: %s", path, error.strerror)
+
+    def _clear_unfinished(self) -> None:
+        """Remove what a child that was ended left behind: it contains phone numbers and is of no use."""
+        self._remove(self._directory.glob(f"{self._shard}.*.snapshot.part"))
 
     def oldest_position(self) -> str | None:
         """The stream id of the oldest snapshot kept; None when there is none."""
         files = self._files()
-        return "{}-{}".format(*_position(files[0].name)) if files else None
+        return "{}-{}".format(*self._position(files[0])) if files else None
 
     def save(self, fold: Fold, position: str) -> None:
         """Write the state at ``position``; the one before is kept, older ones go. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         fold.save(self._directory / f"{self._shard}.{position}.snapshot", position)
-        for old in self._files()[:-_KEPT]:
-            old.unlink(missing_ok=True)
+        self._remove(self._files()[:-_KEPT])
 
     def start(self, fold: Fold, position: str) -> None:
         """Let a child process ``save``; nothing happens while an earlier one is still at it. Raises OSError.
@@ -98,21 +124,29 @@ class SnapshotStore:
                 os.kill(self._child, signal.SIGKILL)
             os.waitpid(self._child, 0)
             self._child = 0
+            self._clear_unfinished()
 
-    def load(self, windows: WindowSet, retention_s: float, limits: Limits | None = None) -> Restored | None:
+    def load(
+        self, windows: WindowSet, retention_s: float, limits: Limits | None = None, last_id: str | None = None
+    ) -> Restored | None:
         """The newest sound state; None when there is none (the log is then folded from its start).
 
         ``limits`` hold from now on; None keeps those that the snapshot was made with. A snapshot that was made with
-        other windows is given as it is, with the names of those that it lacks.
+        other windows is given as it is, with the names of those that it lacks. One that stands after ``last_id``, the
+        newest of the log, is of another log and left alone.
         """
+        self._clear_unfinished()
         for path in reversed(self._files()):
+            if last_id is not None and self._position(path) > tuple(map(int, last_id.split("-"))):
+                _LOG.error("snapshot %s is of another log and is left alone", path.name)
+                continue
             try:
                 try:
-                    return Restored(*Fold.load(path, windows, limits=limits))
+                    return self._named(path, Restored(*Fold.load(path, windows, limits=limits)))
                 except SnapshotError as error:
                     if error.reason != "windows":
                         raise
-                return Restored(*Fold.load_stayed(path, windows), changed=True)
+                return self._named(path, Restored(*Fold.load_stayed(path, windows), changed=True))
             except SnapshotError as error:
                 _LOG.warning(
                     "snapshot %s is refused (%s); one before it is looked for, otherwise the log of up to %.0f h is "
@@ -122,9 +156,3 @@ class SnapshotStore:
                     retention_s / 3600,
                 )
         return None
-
-
-def _position(name: str) -> tuple[int, int]:
-    """The stream id in a snapshot's name; (0, 0) for a name that has none."""
-    milliseconds, _, sequence = name.split(".")[-2].partition("-")
-    return (int(milliseconds), int(sequence)) if milliseconds.isdigit() and sequence.isdigit() else (0, 0)

@@ -15,6 +15,12 @@ import yaml
 from antifraud.domain import BundleError, Location, Problem
 
 _MOST_BYTES = 1_000_000
+#: What is usually meant by the parser's words, and how it is mended.
+_REMEDIES = (
+    ("mapping values are not allowed", 'put a text that contains ": " in quotes'),
+    ("'\\t'", "indent with spaces, not with tabs"),
+    ("block end", "lines of one level begin at the same column"),
+)
 
 
 class Declarations:
@@ -43,8 +49,12 @@ class Declarations:
             where = Location(self.file, mark.line + 1, mark.column + 1) if mark is not None else Location(self.file)
             message = " ".join(part for part in (error.context, error.problem) if part) or "is not YAML"
             shown = self._line(where.line)
-            raise self._single(Problem(f"YAML: {message}", where, error.note or "", shown)) from error
-        except (yaml.YAMLError, RecursionError) as error:
+            hint = next((hint for sign, hint in _REMEDIES if sign in message), error.note or "")
+            raise self._single(Problem(f"YAML: {message}", where, hint, shown)) from error
+        except RecursionError as error:
+            problem = Problem("is nested too deeply", Location(self.file), "windows need four levels")
+            raise self._single(problem) from error
+        except yaml.YAMLError as error:
             raise self._single(Problem(f"YAML: {str(error).splitlines()[0]}", Location(self.file))) from error
 
     @staticmethod
@@ -101,6 +111,9 @@ class Declarations:
         """The text of a scalar, stripped; empty with a problem noted where it is none or empty."""
         if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
             self.report(node, f"{what} must be text", hint)
+            return ""
+        if any("\ud800" <= letter <= "\udfff" for letter in node.value):
+            self.report(node, f"{what} contains half a character (\\ud800 to \\udfff)", "write the character itself")
             return ""
         return str(node.value).strip()
 

@@ -150,6 +150,7 @@ class Fold:
             kernels.B_NUMBER: len(plan.panes),
             kernels.B_SUMS: len(plan.reads) * BUCKET_WORDS,
             kernels.B_PAIR_HOME: len(plan.operations),
+            kernels.B_WALKS: 5 * len(plan.reads),
             kernels.B_AHEAD: kernels.AHEAD * (1 + len(plan.keys) + len(plan.views)),
         }
         whole = kernels.M_BEGIN + sum(part.size for part in plan.parts) + sum(sizes.values())
@@ -355,6 +356,10 @@ class Fold:
         self._counters[kernels.C_SEEN] = kept
         reader.read("heads", self._heads)
         reader.read("units", self._units[: used * UNIT_WORDS])
+        # A checksum that somebody has worked out anew must not lead the kernels out of their memory.
+        places = (self._heads, self._of_tables[:, : kernels.M_NEWEST + 1], self._counters[kernels.C_FREE])
+        if any(part.size and not 0 <= part.min() <= part.max() < used for part in map(np.asarray, places)):
+            raise SnapshotError("damaged", f"{path}: the snapshot points outside itself")
 
     # --- other windows, other limits ----------------------------------------------------------------------------
 

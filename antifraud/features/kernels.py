@@ -141,10 +141,10 @@ Word: TypeAlias = Any
 (
     B_KEYS, B_TABLES, B_VIEWS, B_PANES, B_STREAMS, B_GRIDS, B_OPERATIONS, B_SPANS, B_READS, B_FEATURES,
     B_OF_TABLES, B_OF_STREAMS, B_HEADS, B_KEY_OF, B_ROW_OF, B_HOME_OF, B_EXT_OF, B_IN_USE, B_TOUCHED, B_PASSES,
-    B_PAIR_OF, B_NUMBER, B_SUMS, B_AHEAD, B_PAIR_HOME,
-) = range(15, 40)  # fmt: skip
-N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(40, 50)
-M_BEGIN = 50
+    B_PAIR_OF, B_NUMBER, B_SUMS, B_AHEAD, B_PAIR_HOME, B_WALKS,
+) = range(15, 41)  # fmt: skip
+N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(41, 51)
+M_BEGIN = 51
 #: Events whose keys are worked out ahead of their turn, so that the memory they need is on its way when it comes.
 AHEAD, _NEAR = 16, 6
 # Columns of the counters of a table: ends of the order of use, keys held, units held, keys evicted.
@@ -161,6 +161,8 @@ _LOW = 0xFFFFFFFF
 #: 2000-01-01 in epoch seconds: times are milliseconds since then, plus 1 so that 0 means never.
 EPOCH_S = 946_684_800.0
 _LATEST_MS = 4_294_000_000_000.0
+#: No amount is larger, in thousandths; ten million of them can be added up.
+_LARGEST = 1e12
 #: A duplicate is no further than this from the event that is remembered.
 SEEN_AGE_MS = 600_000
 # Remembered events are indexed by print and span of time: those of one print are more than ``SEEN_AGE_MS`` apart, so
@@ -1077,7 +1079,7 @@ def _apply(m: Int64s, u: Int32s, q: Int64s, o: Word, second: Word, ms: Word, num
         return
     at = bucket * UNIT_WORDS + BUCKET_FIRST + m[operation + O_COLUMN]
     if code == DO_SUM or code == DO_MAX:  # noqa: SIM109  (a tuple is slower here)
-        amount = np.int64(np.rint(numbers[event, m[operation + O_ITEM]] * 1000.0))
+        amount = np.int64(np.rint(min(max(numbers[event, m[operation + O_ITEM]] * 1000.0, 0.0), _LARGEST)))
         if code == DO_SUM:
             q[at // 2] += amount
         else:
@@ -1104,13 +1106,9 @@ def _add_mixed(m: Int64s, u: Int32s, q: Int64s, at: Word, first: Word, types: Wo
 @part
 def _read_windows(m: Int64s, u: Int32s, q: Int64s, second: Word, ms: Word, values: Floats, made: Word) -> None:
     """The windows of one set-up, into ``values[made]``. A pane is walked once, however many windows read it."""
-    key_of, row_of, sums = m[B_KEY_OF], m[B_ROW_OF], m[B_SUMS]
-    for r in range(m[N_READS]):
-        read = m[B_READS] + r * R_WIDTH
-        v = m[read + R_VIEW]
-        if m[row_of + v]:
-            pane = m[B_PANES] + m[read + R_PANE] * P_WIDTH
-            prefetch(u, np.int64(u[_at(m, v, m[pane + P_EXT], m[pane + P_WORD])]) * UNIT_WORDS)
+    key_of, row_of, sums, walks = m[B_KEY_OF], m[B_ROW_OF], m[B_SUMS], m[B_WALKS]
+    # All panes are walked side by side, a bucket of each in turn: while one is on its way the others are counted.
+    going = np.int64(0)
     for r in range(m[N_READS]):
         at = sums + r * BUCKET_WORDS
         for column in range(BUCKET_WORDS):
@@ -1125,23 +1123,36 @@ def _read_windows(m: Int64s, u: Int32s, q: Int64s, second: Word, ms: Word, value
         bucket = np.int64(u[_at(m, v, m[pane + P_EXT], m[pane + P_WORD])])
         if bucket == 0:
             continue
-        number = newest = m[m[B_NUMBER] + p]
+        prefetch(u, bucket * UNIT_WORDS)
+        number = m[m[B_NUMBER] + p]
         clock = _clock_of(u, row)
-        if clock > second:
-            newest = clock // m[pane + P_SECONDS]
-        oldest = newest - m[pane + P_SLOTS]
-        counts, types = m[pane + P_COUNTS], m[pane + P_TYPES]
-        while bucket:
+        newest = number if clock <= second else clock // m[pane + P_SECONDS]
+        walk = walks + going * 5
+        m[walk], m[walk + 1], m[walk + 2], m[walk + 3] = bucket, number, newest - m[pane + P_SLOTS], pane
+        m[walk + 4] = at
+        going += 1
+    while going:
+        still = np.int64(0)
+        for one in range(going):
+            walk = walks + one * 5
+            bucket, number, oldest, pane, at = m[walk], m[walk + 1], m[walk + 2], m[walk + 3], m[walk + 4]
             found = np.int64(u[bucket * UNIT_WORDS + BUCKET_NUMBER]) & _LOW
             if found <= oldest:
-                break
+                continue
             if found <= number:
                 first = bucket * UNIT_WORDS + BUCKET_FIRST
+                counts = m[pane + P_COUNTS]
                 for column in range(counts):
                     m[at + column] += u[first + column]
                 if counts == 0:
-                    _add_mixed(m, u, q, at, first, types)
+                    _add_mixed(m, u, q, at, first, m[pane + P_TYPES])
             bucket = np.int64(u[bucket * UNIT_WORDS + BUCKET_NEXT])
+            if bucket:
+                prefetch(u, bucket * UNIT_WORDS)
+                kept = walks + still * 5
+                m[kept], m[kept + 1], m[kept + 2], m[kept + 3], m[kept + 4] = bucket, number, oldest, pane, at
+                still += 1
+        going = still
     for f in range(m[N_FEATURES]):
         feature = m[B_FEATURES] + f * F_WIDTH
         code, v, a, b = m[feature + F_CODE], m[feature + F_VIEW], m[feature + F_A], m[feature + F_B]
@@ -1193,9 +1204,11 @@ def _counts(m: Int64s, u: Int32s, q: Int64s, operation: Word, second: Word, ms: 
         if item == 0:
             return False
         if code == DO_CLOSE:
-            # A call that nobody saw begin leaves no trace when it ends.
+            # A call that nobody saw begin leaves no trace when it ends; nor does one that began too long ago.
             s, row = m[operation + O_WHAT], m[row_of + t]
-            return bool(row != 0 and _find_pair(u, q, _pair_home(m, s, row, item), s, row, item) != 0)
+            begun = _find_pair(u, q, _pair_home(m, s, row, item), s, row, item) if row else np.int64(0)
+            stream = m[B_STREAMS] + s * S_WIDTH
+            return bool(begun and _is_held(m, stream, _last_of(u, begun), _clock_of(u, row)))
     asked = m[operation + O_NEW]
     if asked == NEW_KEY:
         other = m[operation + O_NEW_WHAT]

@@ -46,6 +46,8 @@ def frame(
     kinds = windows.row_kinds
     if kinds and row_of is None:
         raise ValueError("these windows have conditions: say with row_of what they read of an event")
+    if fold is not None and limits is not None:
+        raise ValueError("a fold has its own limits: give one or the other")
     fold = fold if fold is not None else Fold(windows, limits=limits)
     if fold.windows.digest != windows.digest:
         raise ValueError("the fold was made for other windows")

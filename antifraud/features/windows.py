@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -184,11 +185,18 @@ class WindowSet(msgspec.Struct, frozen=True):
         return WindowSet(kept, specs, digest_of(specs), self.predicates, self.combine)
 
 
-def load_windows(path: str | Path, compile_where: CompileWhere, *, combine: Combine | None = None) -> WindowSet:
+def load_windows(
+    path: str | Path,
+    compile_where: CompileWhere,
+    *,
+    combine: Combine | None = None,
+    taken: Mapping[str, str] = MappingProxyType({}),
+) -> WindowSet:
     """Read and check the declarations in ``path``.
 
     ``compile_where(text, where, on)`` turns a condition into a predicate over a row of an event of the kind ``on``;
-    ``combine`` makes one function of several. Raises BundleError that carries every problem found, each with file,
+    ``combine`` makes one function of several; ``taken`` are names that mean something else in a condition, with what
+    that is. Raises BundleError that carries every problem found, each with file,
     line, column and a suggestion.
     """
     source = Declarations(Path(path))
@@ -208,6 +216,10 @@ def load_windows(path: str | Path, compile_where: CompileWhere, *, combine: Comb
                     key,
                     f"the name {name!r} cannot be used in a condition",
                     "small Latin letters, digits and _ only, a letter first, at most 64",
+                )
+            if name in taken:
+                source.report(
+                    key, f"{name!r} is {taken[name]}", f"rules would mean that; say what is counted: {name}_1h"
                 )
             specs[name] = _Reader(source, name, key, node, compile_where, predicates, specs, tuple(declared)).read()
     elif top:
@@ -419,7 +431,7 @@ class _Reader:
         nodes: list[yaml.Node] = list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
         fields = tuple(self.source.choice(item, "field", KEY_FIELDS) for item in nodes)
         if len(fields) > 3 or not fields:
-            self.source.report(node, f"{name!r} takes one to three fields, not {len(fields)}")
+            self.source.report(node, f"{name!r} takes one to three fields, not {len(fields)}", "keep those that matter")
         if len(set(fields)) < len(fields) and all(fields):
             self.source.report(node, f"{name!r} names a field twice")
         return fields
@@ -545,7 +557,8 @@ class _Reader:
                 self.source.report(word, f"unknown language {language!r}", suggest(language, LANGUAGES))
         missing = [language for language in LANGUAGES if language not in texts]
         if missing and isinstance(node, yaml.MappingNode):
-            self.source.report(key, f"doc lacks {', '.join(missing)}")
+            hint = "a line for each language: en, ru, kk; analysts read their own"
+            self.source.report(key, f"doc lacks {', '.join(missing)}", hint)
         return {name: self.source.text(value, f"doc.{name}") for name, (_, value) in texts.items()}
 
 

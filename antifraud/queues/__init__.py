@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from antifraud.queues.embedded import EmbeddedRedis, find_server
 from antifraud.queues.protocol import (
+    Control,
     Keys,
     Reply,
+    decode_control,
     decode_decision,
     decode_event,
     decode_reply,
+    encode_control,
     encode_decision,
     encode_event,
     encode_quarantined,
@@ -20,15 +23,18 @@ from antifraud.queues.streams import REDIS_ERRORS, CallLog, ReplyInbox, check_ca
 __all__ = [
     "REDIS_ERRORS",
     "CallLog",
+    "Control",
     "EmbeddedRedis",
     "Keys",
     "Reply",
     "ReplyInbox",
     "check_cancelled",
     "connect",
+    "decode_control",
     "decode_decision",
     "decode_event",
     "decode_reply",
+    "encode_control",
     "encode_decision",
     "encode_event",
     "encode_quarantined",

@@ -10,6 +10,7 @@ key                              type     writer                      reader    
 ``af:{shard}:commands:<switch>`` stream   engine, analysts            switch agent (group)  trimmed by age (engine)
 ``af:{shard}:decisions``         stream   engine                      journal, alerts       trimmed by age (engine)
 ``af:{shard}:control``           stream   operators                   engines               kept, at most 10,000
+``af:{shard}:lists``             hash     engine                      engine, lists         kept
 ``af:{shard}:quarantine``        stream   adapters, engine            people                at most 100,000
 ``af:{shard}:counters``          hash     adapters, engine            doctor, metrics       kept
 ``af:{shard}:position``          hash     engine                      engine                kept
@@ -26,10 +27,16 @@ block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``. 
 
 *decisions*: field ``d``, a ``Decision`` as JSON.
 
-*control*: ``op`` (``reload``, ``kill``, ``revive``), ``who``, ``why``: an entry without who and why is refused.
+*control*: ``op`` (``reload``, ``kill``, ``revive``, ``list.add``, ``list.remove``), ``who``, ``why``: an entry without
+who and why is refused. The list operations name ``list`` and ``value`` (or ``from`` and ``to`` of a range), an
+addition ``until`` if it ends. What is refused goes to *quarantine* with source ``control``.
+
+*lists*: what the accepted list operations come to, so that they outlive the control stream: field ``<list> <entry>``,
+an ``Amendment`` as JSON.
 
 *position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
-It is the engine's acknowledgement: what comes after it is decided (again) after a crash.
+It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control``: the last entry
+of *control* whose consequences are written, set in one transaction with them; ``killed``: 1 or 0.
 
 A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop +lpop``.
 """
@@ -73,6 +80,7 @@ class Keys:
         "decisions",
         "features",
         "lease",
+        "lists",
         "position",
         "prefix",
         "quarantine",
@@ -93,6 +101,7 @@ class Keys:
         self.features = self.prefix + "features"
         self.position = self.prefix + "position"
         self.lease = self.prefix + "engine"
+        self.lists = self.prefix + "lists"
         self.reply_prefix = self.prefix + "reply:"
 
     def reply(self, token: str) -> str:
@@ -261,6 +270,60 @@ def _number(name: str, value: str) -> float | int:
     if not math.isfinite(number):
         raise EventError("number-garbled", f"{name} {value[:40]!r} is no finite number")
     return number
+
+
+OPERATIONS: Final = ("reload", "kill", "revive", "list.add", "list.remove")
+MAX_CONTROL_BYTES: Final = 8_192
+
+
+class Control(msgspec.Struct, frozen=True):
+    """What an operator asks of the engine. ``until`` as it was written; ``first`` and ``last`` are the wire's ``from``
+    and ``to``."""
+
+    op: str
+    who: str
+    why: str
+    list: str = ""
+    value: str = ""
+    first: str = ""
+    last: str = ""
+    until: str = ""
+
+
+_CONTROL_WIRE: Final = {"first": "from", "last": "to"}
+
+
+def encode_control(control: Control) -> dict[str, str]:
+    """The entry as flat text fields; empty ones are left out."""
+    fields = {name: getattr(control, name) for name in control.__struct_fields__}
+    return {_CONTROL_WIRE.get(name, name): value for name, value in fields.items() if value}
+
+
+def decode_control(fields: Mapping[bytes, bytes]) -> Control:
+    """What a control entry asks for; EventError with a stable code when it cannot be obeyed.
+
+    Control characters become spaces, unknown fields are ignored; whether the list and the value exist is not asked.
+    """
+    if len(fields) > MAX_FIELDS:
+        raise EventError("control-too-many-fields", f"{len(fields)} fields, at most {MAX_FIELDS}")
+    if sum(map(len, fields.values())) > MAX_CONTROL_BYTES:
+        raise EventError("control-too-large", f"more than {MAX_CONTROL_BYTES} bytes")
+    texts = {name: _text(value).strip() for name, value in fields.items()}
+    op = texts.get(b"op", "")
+    if op not in OPERATIONS:
+        raise EventError("control-op-unknown", f"op {op[:40]!r} is none of {', '.join(OPERATIONS)}")
+    who, why = texts.get(b"who", "")[:80], texts.get(b"why", "")[:200]
+    if not who or not why:
+        raise EventError("control-nobody", f"op {op} says not who asks and why")
+    if not op.startswith("list."):
+        return Control(op, who, why)
+    name, value, until = texts.get(b"list", ""), texts.get(b"value", ""), texts.get(b"until", "")
+    first, last = texts.get(b"from", ""), texts.get(b"to", "")
+    if not name or not (value or (first and last)):
+        raise EventError("list-value", f"op {op} needs list, and value or from and to")
+    if until and op == "list.remove":
+        raise EventError("list-until", "an entry is taken out at once and for good: leave until away")
+    return Control(op, who, why, name, value, first, last, until)
 
 
 def encode_quarantined(item: Quarantined, at: float) -> dict[str, str]:

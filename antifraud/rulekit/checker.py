@@ -14,10 +14,11 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from antifraud.rulekit import lexer
+from antifraud.rulekit import lexer, patterns
 from antifraud.rulekit.documents import Excerpt
 from antifraud.rulekit.fields import KNOWN_AT, Field
 from antifraud.rulekit.form import Value as ParamValue
+from antifraud.rulekit.local_time import NIGHT, LocalTime, time_of_day
 from antifraud.rulekit.messages import Message, did_you_mean, shorten
 from antifraud.rulekit.tree import (
     BOOL,
@@ -28,8 +29,10 @@ from antifraud.rulekit.tree import (
     Between,
     Compare,
     Condition,
+    Holiday,
     Listed,
     Literal,
+    Matches,
     Missing,
     Negative,
     Not,
@@ -39,8 +42,10 @@ from antifraud.rulekit.tree import (
     Param,
     Prefix,
     Slot,
+    TimeBetween,
     Truth,
     Value,
+    Weekend,
     atoms_of,
 )
 
@@ -49,10 +54,35 @@ MAX_LITERAL: Final = 512
 
 FUNCTIONS: Final[Mapping[str, str]] = {
     "between": "between(value, low, high)",
+    "holiday": "holiday()",
+    "matches": 'matches(user_agent, "(?i)^linphone")',
     "missing": "missing(caller_age)",
+    "night": "night()",
     "prefix_in": 'prefix_in(caller, ["+7700", "+7701"])',
+    "time_between": 'time_between("22:00", "06:00")',
+    "weekend": "weekend()",
 }
 """Every function of the language with an example of its use."""
+
+_ARGUMENTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "between": (3,),
+    "holiday": (0,),
+    "matches": (2,),
+    "missing": (1,),
+    "night": (0, 2),
+    "prefix_in": (2,),
+    "time_between": (2,),
+    "weekend": (0,),
+}
+_COUNTS: Final = {
+    (0,): "no value",
+    (1,): "one value",
+    (2,): "two values",
+    (3,): "three values",
+    (0, 2): "no value or two values",
+}
+_ESCAPE: Final = "\x01"
+"""Stands for the backslash of a pattern while Python's parser looks at the condition; it must not be unescaped."""
 
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==",
@@ -78,12 +108,14 @@ _LIST_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "user_agents": ("user_agent",),
     "numbers": ("caller", "callee", "asserted", "diversion", "caller_raw", "callee_raw"),
     "prefixes": ("caller", "callee", "asserted", "diversion", "caller_raw", "callee_raw"),
+    "ranges": ("caller", "callee", "asserted", "diversion", "caller_raw", "callee_raw"),
 }
 _LIST_WORDS: Final = {
     "trunks": "names of trunks",
     "user_agents": "user agents",
     "numbers": "numbers",
     "prefixes": "beginnings of numbers",
+    "ranges": "ranges of numbers",
 }
 
 
@@ -111,6 +143,7 @@ class Names(msgspec.Struct, frozen=True):
     late: Message = Message.KNOWN_LATER
     params_allowed: bool = True
     where: str = "here"
+    local: LocalTime = LocalTime()
 
     def slot(self, name: str) -> Slot | None:
         """The row's position of ``name``, or None."""
@@ -146,7 +179,7 @@ def check_condition(excerpt: Excerpt, names: Names) -> Condition | None:
     text = excerpt.text
     try:
         # In brackets a condition may go over several lines; the line end keeps a last comment apart.
-        parsed = ast.parse(f"({text}\n)", mode="eval")
+        parsed = ast.parse(f"({text.replace(chr(92), _ESCAPE)}\n)", mode="eval")
     except SyntaxError as error:
         column = max(0, (error.offset or 1) - 1 - (1 if (error.lineno or 1) <= 1 else 0))
         start = min(excerpt.offset(max(0, (error.lineno or 1) - 1), column), len(text) - 1)
@@ -356,23 +389,80 @@ class _Checker:
         name = node.func.id
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             raise self._refuse(node, Message.CONDITION_SYNTAX)
-        expected = {"between": 3, "missing": 1, "prefix_in": 2}[name]
-        if len(node.args) != expected:
-            words = {1: "one value", 2: "two values", 3: "three values"}[expected]
-            given = str(len(node.args))
-            raise self._refuse(
-                node,
-                Message.ARGUMENT_COUNT,
-                name=name,
-                expected=words,
-                given=given,
-                advice=f"write such as {FUNCTIONS[name]}",
-            )
-        if name == "missing":
-            return self._missing(node.args[0], node)
-        if name == "between":
-            return self._between(node, depth)
-        return self._prefix(node, depth)
+        expected = _ARGUMENTS[name]
+        if len(node.args) not in expected:
+            words, given = _COUNTS[expected], str(len(node.args))
+            advice = f"write such as {FUNCTIONS[name]}"
+            raise self._refuse(node, Message.ARGUMENT_COUNT, name=name, expected=words, given=given, advice=advice)
+        match name:
+            case "missing":
+                return self._missing(node.args[0], node)
+            case "between":
+                return self._between(node, depth)
+            case "matches":
+                return self._matches(node, depth)
+            case "prefix_in":
+                return self._prefix(node, depth)
+            case _:
+                return self._timed(node, name, depth)
+
+    def _matches(self, node: ast.Call, depth: int) -> Condition:
+        first, second = node.args
+        value = self._value(first, depth + 1)
+        self._expect(first, value, TEXT, "the first value of matches", f"write such as {FUNCTIONS['matches']}")
+        if not isinstance(second, ast.Constant) or not isinstance(second.value, str):
+            raise self._refuse(second, Message.PATTERN_NOT_WRITTEN)
+        start, end = self._span(second)
+        pattern = self._excerpt.text[start + 1 : end - 1]
+        if len(pattern) > patterns.MAX_LENGTH:
+            limit = patterns.MAX_LENGTH
+            raise self._refuse(second, Message.TEXT_TOO_LONG, what="this pattern", length=len(pattern), limit=limit)
+        fault = patterns.find_fault(pattern)
+        if fault is not None:
+            begin = start + 1 + fault.start
+            stop = start + 1 + max(fault.end, fault.start + 1)
+            self._excerpt.at(begin, stop, Message.PATTERN_BAD, reason=fault.reason, advice=fault.advice)
+            raise _Refused
+        if patterns.finds_everything(pattern):
+            raise self._refuse(second, Message.PATTERN_ALWAYS)
+        if not _varies(value):
+            raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        return Matches(value, pattern, self._source(node))
+
+    def _timed(self, node: ast.Call, name: str, depth: int) -> Condition:
+        """The functions of the call's local time."""
+        ts, local, source = self._names.slot("ts"), self._names.local, self._source(node)
+        if ts is None:
+            advice = "its time is not known"
+            raise self._refuse(node, Message.NOT_AVAILABLE, name=name, where=self._names.where, advice=advice)
+        if name == "weekend":
+            return Weekend(ts, local.offset_s, source)
+        if name == "holiday":
+            if not self._names.params_allowed:
+                advice = "holidays are added over the years, and a window keeps its meaning; ask in a rule"
+                raise self._refuse(node, Message.NOT_AVAILABLE, name=name, where=self._names.where, advice=advice)
+            if not local.known:
+                raise self._refuse(node, Message.NO_CALENDAR)
+            days = tuple(float(day) for day in sorted(local.holidays))
+            return Holiday(ts, local.offset_s, days, float(local.first), float(local.after), source)
+        if not node.args:
+            return TimeBetween(ts, Literal(NIGHT[0]), Literal(NIGHT[1]), local.offset_s, source)
+        start, end = self._all([functools.partial(self._time, argument, depth + 1) for argument in node.args])
+        if start == end:
+            raise self._refuse(node, Message.TIME_EMPTY, time=self._source(node.args[0]))
+        return TimeBetween(ts, start, end, local.offset_s, source)
+
+    def _time(self, node: ast.expr, depth: int) -> Value:
+        """A time of the day in seconds: written as "22:00", or a parameter that holds the hour."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            seconds = time_of_day(node.value)
+            if seconds is not None:
+                return Literal(seconds)
+        elif isinstance(node, ast.Attribute):
+            value = self._value(node, depth)
+            if isinstance(value, Param) and value.type == NUMBER:
+                return Arithmetic("*", value, Literal(3_600.0))
+        raise self._refuse(node, Message.BAD_TIME, value=self._source(node))
 
     def _missing(self, argument: ast.expr, node: ast.Call) -> Condition:
         if not isinstance(argument, ast.Name):

@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from antifraud.rulekit.interpreter import Lookup
+from antifraud.rulekit.interpreter import DAY, Lookup
+from antifraud.rulekit.patterns import finder
 from antifraud.rulekit.tree import (
     And,
     Arithmetic,
     Between,
     Compare,
     Condition,
+    Holiday,
     Leaf,
     Listed,
     Literal,
+    Matches,
     Missing,
     Negative,
     Not,
@@ -35,8 +38,10 @@ from antifraud.rulekit.tree import (
     Param,
     Prefix,
     Slot,
+    TimeBetween,
     Truth,
     Value,
+    Weekend,
     atoms_of,
     values_of,
 )
@@ -48,7 +53,7 @@ MAX_COMBINED: Final = 56
 """How many predicates fit into one mask."""
 
 _NEVER: Final = "-1e999"  # minus infinity as a constant: what a look-up answers for a text that is in no list
-_OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 _Known = frozenset[int]
 _NONE_KNOWN: Final[_Known] = frozenset()
 
@@ -76,8 +81,7 @@ def compile_pack(name: str, clauses: Sequence[Clause], lists: Mapping[str, Looku
             parts.append(f"not ({time} is not None and {time} < {ends!r} and {held})")
         body.append(f" if {' and '.join(parts)}: hits = (*hits, {position})")
     source = "\n".join(["def pack(row, p):", " hits = ()", *_loads(writer), *body, " return hits"])
-    namespace: dict[str, Any] = {writer.lists[name]: lists[name] for name in writer.lists}
-    function: PackFunction = _function(source, f"<rules {name}>", "pack", namespace)
+    function: PackFunction = make_function(source, f"<rules {name}>", "pack", writer.namespace(lists))
     return function
 
 
@@ -103,7 +107,7 @@ def compile_predicate(condition: Condition) -> Predicate:
     writer = _Writer()
     test = writer.rule_part(condition, {}, True)
     source = "\n".join(["def holds(row):", *_loads(writer), f" return True if {test} else False"])
-    return Predicate(condition, _function(source, "<where>", "holds", {}))
+    return Predicate(condition, make_function(source, "<where>", "holds", writer.namespace({})))
 
 
 def combine_where(predicates: Sequence[Callable[[Sequence[object]], bool]]) -> Callable[[Sequence[object]], int]:
@@ -125,7 +129,8 @@ def combine_where(predicates: Sequence[Callable[[Sequence[object]], bool]]) -> C
             test = f"g{position}(row)"
         body.append(f" if {test}: mask += {1 << position}")
     source = "\n".join(["def combined(row):", " mask = 0", *_loads(writer), *body, " return mask"])
-    function: Callable[[Sequence[object]], int] = _function(source, "<where>", "combined", namespace)
+    namespace.update(writer.namespace({}))
+    function: Callable[[Sequence[object]], int] = make_function(source, "<where>", "combined", namespace)
     return function
 
 
@@ -134,7 +139,7 @@ def _loads(writer: _Writer) -> list[str]:
     return [f" f{index} = row[{index}]" for index in sorted(writer.slots)]
 
 
-def _function(source: str, file: str, name: str, namespace: dict[str, Any]) -> Any:
+def make_function(source: str, file: str, name: str, namespace: dict[str, Any]) -> Any:
     """The function that ``source`` defines, made from its code object without executing a module."""
     module = compile(source, file, "exec", dont_inherit=True)
     code = next(constant for constant in module.co_consts if isinstance(constant, types.CodeType))
@@ -147,7 +152,14 @@ class _Writer:
     def __init__(self) -> None:
         self.slots: set[int] = set()
         self.lists: dict[str, str] = {}
+        self.patterns: dict[str, str] = {}
         self._params: Mapping[str, int] = {}
+
+    def namespace(self, lists: Mapping[str, Lookup]) -> dict[str, Any]:
+        """What the written expressions call, by the names that they have there."""
+        found: dict[str, Any] = {local: lists[name] for name, local in self.lists.items()}
+        found.update((local, finder(pattern)) for pattern, local in self.patterns.items())
+        return found
 
     def rule_part(self, condition: Condition, params: Mapping[str, int], wanted: bool) -> str:
         """The expression that is truthy exactly when ``condition`` is ``wanted``."""
@@ -214,7 +226,7 @@ class _Writer:
         match leaf:
             case Compare(sign, left, right):
                 first, second = self._value(left), self._value(right)
-                shown = sign if wanted else _OPPOSITE[sign]
+                shown = sign if wanted else OPPOSITE[sign]
                 simple = all(not isinstance(value, (Arithmetic, Negative)) for value in (left, right))
                 if shown == "!=" and not simple:
                     # A calculation may come to NaN, which is unequal to everything and neither less nor greater.
@@ -238,10 +250,34 @@ class _Writer:
             case Listed(value, name, ts):
                 lookup = self.lists.setdefault(name, f"l{len(self.lists)}")
                 return f"{negation}{lookup}({self._value(value)}, {_NEVER}) > {self.local(ts)}", False
+            case Matches(value, pattern):
+                find = self.patterns.setdefault(pattern, f"m{len(self.patterns)}")
+                return f"{negation}{find}({self._value(value)})", False
+            case TimeBetween() | Weekend() | Holiday():
+                return self._timed(leaf, wanted), False
             case Truth(atom):
                 return f"{negation}{self._value(atom)}", wanted
             case Between() | Missing():
                 raise AssertionError("written out before")
+
+    def _timed(self, leaf: TimeBetween | Weekend | Holiday, wanted: bool) -> str:
+        """Written so that a time that is no number makes neither the test nor its opposite true."""
+        local = f"({self.local(leaf.ts)} + {leaf.offset_s!r})"
+        match leaf:
+            case TimeBetween(_, Literal(float(start)), Literal(float(end))):
+                lasts = f"{(end - start) % DAY!r}"
+                return f"({local} % {DAY!r} - {start!r}) % {DAY!r} {'<' if wanted else '>='} {lasts}"
+            case TimeBetween(_, start, end):
+                first, second = self._value(start), self._value(end)
+                sign = "<" if wanted else ">="
+                return f"({local} % {DAY!r} - {first}) % {DAY!r} {sign} ({second} - {first}) % {DAY!r}"
+            case Weekend():
+                return f"({local} // {DAY!r} + 3.0) % 7.0 {'>=' if wanted else '<'} 5.0"
+            case Holiday(_, _, days, first_day, after):
+                chosen = "{" + ", ".join(repr(day) for day in days) + "}" if days else "()"
+                if wanted:
+                    return f"{local} // {DAY!r} in {chosen}"
+                return f"{first_day!r} <= {local} // {DAY!r} < {after!r} and {local} // {DAY!r} not in {chosen}"
 
     def _value(self, value: Value) -> str:
         match value:

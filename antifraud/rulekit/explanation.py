@@ -5,7 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from antifraud.rulekit.interpreter import Interpreter
-from antifraud.rulekit.tree import And, Condition, Missing, Not, Or, Param, atoms_of, values_of
+from antifraud.rulekit.local_time import shown_moment
+from antifraud.rulekit.tree import (
+    And,
+    Condition,
+    Holiday,
+    Missing,
+    Not,
+    Or,
+    Param,
+    TimeBetween,
+    Weekend,
+    atoms_of,
+    values_of,
+)
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -67,10 +80,14 @@ def _lines(condition: Condition, interpreter: Interpreter, depth: int) -> list[T
                 for value in ((leaf.slot,) if isinstance(leaf, Missing) else values_of(leaf))
                 for atom in atoms_of(value)
             )
-            values = tuple(
+            values: tuple[tuple[str, object], ...] = tuple(
                 (f"params.{atom.name}" if isinstance(atom, Param) else atom.name, interpreter.value(atom))
                 for atom in atoms
             )
+            if isinstance(leaf, (TimeBetween, Weekend, Holiday)):
+                moment = interpreter.value(leaf.ts)
+                shown = shown_moment(moment, leaf.offset_s) if moment is not None else None
+                values = (("local time", shown), *values[1:])
             return [Term(phrase(condition), held, depth, values)]
 
 

@@ -167,19 +167,23 @@ def boolean(sheet: Sheet, node: Node, what: str) -> bool | None:
 
 def until(sheet: Sheet, node: Node, what: str) -> float | None:
     """The epoch second at which something ends: a date holds through its last second in UTC, a time is exact."""
-    if isinstance(node, Scalar):
-        value = node.value.strip()
-        try:
-            if _DATE.match(value):
-                day = dt.datetime.fromisoformat(value).replace(tzinfo=_UTC)
-                return (day + dt.timedelta(days=1)).timestamp()
-            moment = dt.datetime.fromisoformat(value)
-            if moment.tzinfo is not None:
-                return moment.timestamp()
-        except (ValueError, OverflowError):
-            pass
-    sheet.at(node, Message.NOT_A_DATE, what=what)
-    return None
+    ends = end_of(node.value) if isinstance(node, Scalar) else None
+    if ends is None:
+        sheet.at(node, Message.NOT_A_DATE, what=what)
+    return ends
+
+
+def end_of(text: str) -> float | None:
+    """The epoch second at which something ends that holds until ``text``, a date or a time with its offset."""
+    value = text.strip()
+    try:
+        if _DATE.match(value):
+            day = dt.datetime.fromisoformat(value).replace(tzinfo=_UTC)
+            return (day + dt.timedelta(days=1)).timestamp()
+        moment = dt.datetime.fromisoformat(value)
+        return moment.timestamp() if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def date_words(sheet: Sheet, node: Node, what: str) -> str:

@@ -11,14 +11,17 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from antifraud.rulekit.patterns import finder
 from antifraud.rulekit.tree import (
     And,
     Arithmetic,
     Between,
     Compare,
     Condition,
+    Holiday,
     Listed,
     Literal,
+    Matches,
     Missing,
     Negative,
     Not,
@@ -28,14 +31,17 @@ from antifraud.rulekit.tree import (
     Param,
     Prefix,
     Slot,
+    TimeBetween,
     Truth,
     Value,
+    Weekend,
 )
 
 Lookup = Callable[[str, float], float]
 """(text, otherwise) → the epoch second until which the text is in a list, ``otherwise`` when it is not."""
 
 NEVER: Final = float("-inf")
+DAY: Final = 86_400.0
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,
@@ -114,9 +120,35 @@ class Interpreter:
                 text = self.value(value)
                 chosen = self.value(prefixes) if isinstance(prefixes, Param) else prefixes
                 return None if text is None else bool(text.startswith(tuple(chosen)))
+            case Matches(value, pattern):
+                text = self.value(value)
+                return None if text is None else finder(pattern)(text)
+            case TimeBetween(ts, start, end, offset):
+                moment = self.value(ts)
+                first, second = self.value(start), self.value(end)
+                if moment is None or first is None or second is None:
+                    return None
+                # How long the span has lasted at that moment; over midnight it is counted on.
+                since = ((moment + offset) % DAY - first) % DAY
+                lasts = (second - first) % DAY
+                return None if since != since or lasts != lasts else bool(since < lasts)
+            case Weekend(ts, offset):
+                day = self._day(ts, offset)
+                return None if day is None else (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+            case Holiday(ts, offset, days, first_day, after):
+                day = self._day(ts, offset)
+                return day in days if day is not None and first_day <= day < after else None
             case Listed(value, name, ts):
                 text, moment = self.value(value), self.value(ts)
                 if text is None or moment is None:
                     return None
                 ends: float = self._lists[name](text, NEVER)
                 return bool(ends > moment)
+
+    def _day(self, ts: Slot, offset: float) -> float | None:
+        """The local day, counted from 1970-01-01."""
+        moment = self.value(ts)
+        if moment is None:
+            return None
+        day: float = (moment + offset) // DAY
+        return None if day != day else day

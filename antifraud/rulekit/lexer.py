@@ -106,7 +106,22 @@ _PYTHON_WORDS: Final = {
     "continue": "there are no loops",
     "elif": "a condition has no if: it is what must be true",
 }
-_SMALL_WORDS: Final = ("and", "or", "not", "in", "between", "missing", "prefix_in", "params", "lists")
+_SMALL_WORDS: Final = (
+    "and",
+    "or",
+    "not",
+    "in",
+    "between",
+    "holiday",
+    "lists",
+    "matches",
+    "missing",
+    "night",
+    "params",
+    "prefix_in",
+    "time_between",
+    "weekend",
+)
 
 # Letters of Cyrillic and Greek that look like Latin ones; a name with one of them looks right and is not.
 _LOOKALIKES: Final = str.maketrans(
@@ -147,6 +162,7 @@ def scan(excerpt: Excerpt, known: frozenset[str]) -> bool:
         excerpt.at(0, 1, Message.CONDITION_TOO_LONG, length=len(text), limit=MAX_LENGTH)
         return False
     tokens: list[Token] = []
+    patterns: list[bool] = []  # for each bracket that is open: is it that of matches, where a text may be a pattern
     good = True
     for found in _TOKEN.finditer(text):
         kind = found.lastgroup or "other"
@@ -158,7 +174,12 @@ def scan(excerpt: Excerpt, known: frozenset[str]) -> bool:
             line_end = text.find("\n", token.start)
             excerpt.at(token.start, line_end if line_end >= 0 else len(text), Message.OPEN_QUOTE)
             return False
-        good &= _possible(excerpt, token, known)
+        if token.text in _CLOSING:
+            patterns.append(token.text == "(" and bool(tokens) and tokens[-1].text == "matches")
+        elif token.text in (")", "]") and patterns:
+            patterns.pop()
+        pattern = kind == "text" and bool(patterns) and patterns[-1]
+        good &= pattern or _possible(excerpt, token, known)
         tokens.append(token)
         if len(tokens) > MAX_TOKENS:
             excerpt.at(token.start, token.end, Message.CONDITION_TOO_MUCH, limit=MAX_TOKENS)

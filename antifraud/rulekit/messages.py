@@ -94,6 +94,41 @@ class Message(Enum):
     )
     ENTRY_SHORT_AGENT = ("{value} is too short to recognise a user agent by", "write at least 4 characters")
     ENTRY_TWICE = ("{value} stands in this list a second time", "it was first given on line {line}")
+    ENTRY_NOT_RANGE = (
+        "{value} is no range of numbers",
+        'write both ends in full with + and country code ("+77172000000-+77172009999"), or `from` and `to`',
+    )
+    ENTRY_RANGE_ORDER = (
+        "{value} ends before it begins, or its ends differ in length",
+        "write the smaller number first; both have the same number of digits",
+    )
+    LIST_WITHOUT_ENTRIES = (
+        "this list has neither entries nor entries_file",
+        "add `entries: []`, or `entries_file: {name}.csv` for a CSV file beside it",
+    )
+    LIST_REMOVABLE_CLASS = (
+        "only a list of class protect says whether it is removable",
+        "remove `removable`; from other lists entries can always be removed at run time",
+    )
+    ENTRIES_FILE_NAME = (
+        "{value} cannot be the name of an entries file",
+        "write the name of a .csv file in the same folder, without a path",
+    )
+    ENTRIES_FILE_UNUSED = ("no list names this file, so it would not be loaded", "add `entries_file: {file}` to a list")
+    CSV_TOO_BIG = ("this file has more than {limit} {what}", "split it into several lists")
+    CSV_EMPTY = ("this file has no header", "its first line names the columns: value,until,owner,source,note")
+    CSV_HEADER = (
+        "the header has no column {name}",
+        "its first line names the columns: {known}; separate them by commas or semicolons",
+    )
+    CSV_COLUMN = ("{name} is no column of an entries file", "known columns: {known}")
+    CSV_FIELDS = (
+        "this line has {found} fields, the header {wanted}",
+        "put a text with a comma or semicolon in quotes",
+    )
+    CSV_QUOTE = ("this quoted text does not end on its line", 'a quote within it is written twice: ""')
+    CSV_LINE = ("this line is longer than {limit} characters", "shorten its notes")
+    HOLIDAY_YEAR = ("{value} lies in none of the years of this calendar", "add its year to `years`")
     NAME_NOT_STEM = ("the file is called {stem}, but its {what} says {name}", "make both the same")
     NAME_TWICE = ("the {what} {name} exists already in {file}", "names are unique over all packs; choose another one")
 
@@ -167,6 +202,21 @@ class Message(Enum):
     LIST_MIXED = ("texts and numbers stand in one list", "use one kind; telephone numbers are texts and need quotes")
     LIST_EMPTY = ("the list [ ] is empty, so nothing is in it", "write at least one value")
     LIST_KIND = ("the list {name} holds {kind}, and {field} is not one", "{advice}")
+    PATTERN_BAD = ("this pattern cannot be used: {reason}", "{advice}")
+    PATTERN_ALWAYS = ("this pattern is found in every text", 'say what must be there, such as "^sip" or "[0-9]{{5}}"')
+    PATTERN_NOT_WRITTEN = (
+        "the pattern of matches must be written out, in quotes",
+        'write such as matches(user_agent, "(?i)^linphone")',
+    )
+    BAD_TIME = (
+        "{value} is no time of the day",
+        'write hours and minutes in quotes, such as "22:00", or a parameter that holds the hour as a number',
+    )
+    TIME_EMPTY = ("from {time} to {time} no time passes", "write two different times")
+    NO_CALENDAR = (
+        "nobody has said which days are holidays",
+        "write them into calendar.yaml in the rules directory, beside fields.yaml",
+    )
     MISSING_NEEDS_NAME = ("missing( ) asks about one field, fact or window", "write such as missing(caller_age)")
 
     # The rule around the condition

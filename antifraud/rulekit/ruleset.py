@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,13 +22,18 @@ from antifraud.rulekit.fields import Field, describe
 from antifraud.rulekit.form import Value
 from antifraud.rulekit.interpreter import Interpreter, Lookup
 from antifraud.rulekit.lists import ListFile
+from antifraud.rulekit.local_time import LocalTime, read_calendar
 from antifraud.rulekit.messages import Message, did_you_mean
 from antifraud.rulekit.rule import LIVE, Rule
+from antifraud.rulekit.tables import Table
 from antifraud.rulekit.texts import ReasonText, Template
 from antifraud.rulekit.tree import And, Condition, Listed, OneOf, Or, Param, atoms_in
 
+if TYPE_CHECKING:
+    from antifraud.rulekit.columns import Column, ColumnRules, Mask
+
 MAX_FILES: Final = 10_000
-LANGUAGE_VERSION: Final = 2
+LANGUAGE_VERSION: Final = 3
 """Counted up when the meaning of a condition or of a list changes, so that digests differ."""
 
 _BELIEVED: Final = ("national",)
@@ -98,7 +104,7 @@ _NO_HITS: Final[list[Hit]] = []
 
 
 class RuleSet:
-    """Rules and lists of one rules directory. Immutable after loading; evaluating changes nothing."""
+    """Rules and lists of one rules directory. Evaluating changes nothing, and nothing changes but lists (``amend``)."""
 
     def __init__(
         self,
@@ -109,12 +115,14 @@ class RuleSet:
         windows: Sequence[str],
         order: Sequence[str],
         digest: str,
+        local: LocalTime | None = None,
     ) -> None:
         self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: (rule.pack, rule.id)))
         self.lists: tuple[ListFile, ...] = tuple(sorted(lists, key=lambda item: item.name))
         self.digest = digest
-        self.names = names_of(fields, windows, order, {item.name: item.kind for item in self.lists})
-        self._lookups: dict[str, Lookup] = {item.name: item.lookup() for item in self.lists}
+        self.names = names_of(fields, windows, order, {item.name: item.kind for item in self.lists}, local)
+        self._tables: dict[str, Table] = {item.name: item.table() for item in self.lists}
+        self._lookups: dict[str, Lookup] = {name: table.until for name, table in self._tables.items()}
         self._by_id = {rule.id: rule for rule in self.rules}
         packs: dict[str, list[Rule]] = {}
         for rule in self.rules:
@@ -149,6 +157,31 @@ class RuleSet:
         if len(found) > 1:
             found.sort(key=_rank)
         return [hit for _, hit in found]
+
+    def evaluate_columns(self, columns: Mapping[str, Column], n: int, params: Params) -> dict[str, Mask]:
+        """What ``evaluate`` says of ``n`` calls at once: rule id → bool[n], and ``list:<name>`` → bool[n] for lists.
+
+        ``columns`` are the row's values by name (see ``rulekit.columns``): texts as ``Coded`` or as text and None,
+        numbers as float64 with NaN, yes/no as bool, or int8 with -1; one that is not there is missing everywhere. The
+        masks take n bytes a rule: hand in a few million calls at a time. Only what is evaluated has one, so rules at
+        draft and retired have none.
+        """
+        of_rules = [params.by_rule.get(key, {}) for key in self._columns.keys]
+        return self._columns.evaluate(columns, n, of_rules)
+
+    @functools.cached_property
+    def _columns(self) -> ColumnRules:
+        from antifraud.rulekit.columns import ColumnRules
+
+        found = [(f"list:{item.name}", self._protection(item)) for item in self.lists]
+        clauses = [(key, Clause(condition)) for key, condition in found if condition is not None]
+        clauses += [(rule.id, self._clause(rule, {})) for rule in self.rules if rule.stage in LIVE]
+        return ColumnRules([key for key, _ in clauses], [clause for _, clause in clauses], self._lookups)
+
+    def amend(self, name: str, added: Mapping[str, float], removed: Collection[str]) -> None:
+        """From now on the list ``name`` has these run-time changes and no others: plain entries with their ends that
+        are added, and plain entries of its files that are hidden. Nothing is compiled."""
+        self._tables[name].amend(added, removed)
 
     def params(self, overrides: Mapping[str, Mapping[str, Any]]) -> Params:
         """The parameters with a region's values: rule id → parameter → value.
@@ -352,19 +385,29 @@ def shown_value(value: Value | None) -> str:
 
 
 def names_of(
-    fields: Mapping[str, Field], windows: Sequence[str], order: Sequence[str], lists: Mapping[str, str]
+    fields: Mapping[str, Field],
+    windows: Sequence[str],
+    order: Sequence[str],
+    lists: Mapping[str, str],
+    local: LocalTime | None = None,
 ) -> Names:
     """What the conditions of rules may speak of."""
-    return Names(fields, {name: index for index, name in enumerate(order)}, frozenset(windows), {}, lists)
+    positions = {name: index for index, name in enumerate(order)}
+    return Names(fields, positions, frozenset(windows), {}, lists, local=local or LocalTime())
 
 
 def load_rules(
-    rules_dir: Path, *, fields: Mapping[str, Field], windows: Sequence[str], order: Sequence[str]
+    rules_dir: Path,
+    *,
+    fields: Mapping[str, Field],
+    windows: Sequence[str],
+    order: Sequence[str],
+    utc_offset_min: int | None = None,
 ) -> RuleSet:
-    """The rules of ``rules_dir`` (packs/*/*.yaml and lists/*.yaml), checked and compiled.
+    """The rules of ``rules_dir`` (packs/*/*.yaml, lists/*.yaml, calendar.yaml), checked and compiled.
 
-    ``order`` names the positions of a row: fields and facts, then windows, then ``score``. BundleError carries
-    every problem of every file.
+    ``order`` names the positions of a row: fields and facts, then windows, then ``score``. ``utc_offset_min`` is the
+    local time of the calls; without it that of calendar.yaml. BundleError carries every problem of every file.
     """
     unknown = [name for name in fields if name not in order]
     if unknown:
@@ -374,16 +417,11 @@ def load_rules(
         raise_problems([sheet])
     digest = hashlib.blake2b(digest_size=8)
     digest.update(f"{LANGUAGE_VERSION}\n{describe(fields)}\n{' '.join(windows)}\n{' '.join(order)}".encode())
-    sheets: list[Sheet] = []
-    lists: dict[str, ListFile] = {}
-    for path in _yaml_files(rules_dir / _LISTS, sheets):
-        sheet, raw = read_sheet(path, limit=list_files.MAX_BYTES)
-        sheets.append(sheet)
-        digest.update(b"\0" + path.name.encode() + b"\0" + raw)
-        found = list_files.read_list(sheet, path.stem)
-        if found is not None:
-            lists[found.name] = found
-    names = names_of(fields, windows, order, {item.name: item.kind for item in lists.values()})
+    local, calendar, written = read_calendar(rules_dir, utc_offset_min)
+    digest.update(f"\0{local.utc_offset_min}\0".encode() + written)
+    sheets: list[Sheet] = [calendar]
+    lists = _read_lists(rules_dir / _LISTS, sheets, digest)
+    names = names_of(fields, windows, order, {item.name: item.kind for item in lists.values()}, local)
     rules: dict[str, Rule] = {}
     for pack in _packs(rules_dir / "packs", sheets):
         for path in _yaml_files(pack, sheets):
@@ -400,8 +438,44 @@ def load_rules(
             rules.setdefault(rule.id, rule)
     raise_problems(sheets)
     return RuleSet(
-        rules.values(), lists.values(), fields=fields, windows=windows, order=order, digest=digest.hexdigest()
+        rules.values(),
+        lists.values(),
+        fields=fields,
+        windows=windows,
+        order=order,
+        digest=digest.hexdigest(),
+        local=local,
     )
+
+
+def load_lists(rules_dir: Path) -> dict[str, ListFile]:
+    """The lists of ``rules_dir`` by name, without any rule; BundleError carries every problem of every file."""
+    sheets: list[Sheet] = []
+    lists = _read_lists(rules_dir / _LISTS, sheets, hashlib.blake2b(digest_size=8))
+    raise_problems(sheets)
+    return lists
+
+
+def _read_lists(folder: Path, sheets: list[Sheet], digest: hashlib.blake2b) -> dict[str, ListFile]:
+    lists: dict[str, ListFile] = {}
+    named: set[str] = set()
+    for path in _yaml_files(folder, sheets):
+        sheet, raw = read_sheet(path, limit=list_files.MAX_BYTES)
+        sheets.append(sheet)
+        digest.update(b"\0" + path.name.encode() + b"\0" + raw)
+        found = list_files.read_list(sheet, path.stem, folder, digest, sheets)
+        if found is not None:
+            lists[found.name] = found
+            if found.entries_file is not None:
+                named.add(found.entries_file.name)
+    if not any(sheet.problems for sheet in sheets) and folder.is_dir():
+        # Not while a list cannot be read: it may be the one that names the file.
+        for path in sorted(folder.iterdir(), key=lambda path: path.name):
+            if path.suffix.lower() == ".csv" and path.name not in named and not path.name.startswith("."):
+                sheet = Sheet(str(path))
+                sheet.add(Message.ENTRIES_FILE_UNUSED, file=path.name)
+                sheets.append(sheet)
+    return lists
 
 
 def _packs(folder: Path, sheets: list[Sheet]) -> list[Path]:
@@ -465,11 +539,20 @@ def read_call(text: str, rules: RuleSet) -> dict[str, Value | None]:
     return given
 
 
-def compile_where(text: str, where: Location, fields: Mapping[str, Field], order: Sequence[str], on: str) -> Predicate:
+def compile_where(
+    text: str,
+    where: Location,
+    fields: Mapping[str, Field],
+    order: Sequence[str],
+    on: str,
+    *,
+    utc_offset_min: int | None = None,
+) -> Predicate:
     """The predicate of a window: row → whether ``text`` is true of it; unknown counts as not true.
 
     ``where`` is the place of the text's first character. ``on`` is the kind of event that the window counts (setup,
-    answer, release, report); only fields that such an event carries may be read. BundleError carries the problems.
+    answer, release, report); only fields that such an event carries may be read. ``utc_offset_min`` is the local time
+    of the calls. BundleError carries the problems.
     """
     sheet = _PlacedSheet(where, text)
     lines = text.split("\n")
@@ -481,6 +564,7 @@ def compile_where(text: str, where: Location, fields: Mapping[str, Field], order
         late=Message.NOT_KNOWN_AT,
         params_allowed=False,
         where="in the where of a window",
+        local=LocalTime() if utc_offset_min is None else LocalTime(utc_offset_min),
     )
     condition = check_condition(Excerpt(sheet, text, origins), names)
     if condition is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from antifraud.rulekit import lists, rule
+from antifraud.rulekit.entries import KINDS
 from antifraud.rulekit.fields import Field
 from antifraud.rulekit.texts import LANGUAGES
 
@@ -146,14 +147,15 @@ def rule_schema(fields: Mapping[str, Field], windows: Iterable[str]) -> dict[str
 
 def list_schema() -> dict[str, Any]:
     """The schema of one list file."""
-    entry = _object(
-        {
-            "value": _text(256),
-            "until": {"type": "string", "pattern": _DATE, "description": "the last day on which it holds, in UTC"},
-            "note": _text(500),
-        },
-        ("value",),
-    )
+    until = {"type": "string", "pattern": _DATE, "description": "the last day on which it holds, in UTC"}
+    about = {
+        "until": until,
+        "owner": {**_text(128), "description": "who answers for this entry; without it, the list's owner"},
+        "source": {**_text(500), "description": "where this entry comes from; without it, the list's source"},
+        "note": _text(500),
+    }
+    entry = _object({"value": _text(256), **about}, ("value",))
+    ends = _object({"from": _text(64), "to": _text(64), **about}, ("from", "to"))
     properties: dict[str, Any] = {
         "list": {
             "type": "string",
@@ -162,11 +164,26 @@ def list_schema() -> dict[str, Any]:
         },
         "title": _local(200),
         "class": {"enum": list(lists.CLASSES), "description": "protect: calls are protected without any rule"},
-        "kind": {"enum": list(lists.KINDS)},
+        "kind": {"enum": list(KINDS)},
         "protects": {"enum": list(lists.PROTECTS), "description": "whose calls a list of class protect protects"},
+        "removable": {
+            "type": "boolean",
+            "description": "true: commands may take entries of this protect list out at run time",
+        },
         "owner": _text(128),
         "source": {**_text(500), "description": "where the entries come from"},
-        "entries": {"type": "array", "items": {"anyOf": [_text(256), entry]}, "maxItems": lists.MAX_ENTRIES},
+        "entries_file": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}[.]csv$",
+            "description": "a CSV file in the same folder: value,until,owner,source,note",
+        },
+        "entries": {
+            "type": "array",
+            "items": {"anyOf": [_text(256), entry, ends]},
+            "maxItems": lists.MAX_ENTRIES,
+        },
     }
     assert tuple(properties) == lists.KEYS, "the schema names the keys that the reader reads"
-    return {"$schema": _DRAFT, "title": "antifraud list", **_object(properties, lists.REQUIRED)}
+    found = _object(properties, lists.REQUIRED)
+    either = [{"required": ["entries"]}, {"required": ["entries_file"]}]
+    return {"$schema": _DRAFT, "title": "antifraud list", **found, "anyOf": either}

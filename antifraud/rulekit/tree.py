@@ -101,6 +101,50 @@ class Prefix(msgspec.Struct, frozen=True):
     source: str = ""
 
 
+class Matches(msgspec.Struct, frozen=True):
+    """Whether the pattern (see ``patterns``) is found anywhere in the text."""
+
+    value: Value
+    pattern: str
+    source: str = ""
+
+
+class TimeBetween(msgspec.Struct, frozen=True):
+    """Whether the local time of the call lies in ``[start, end)``, over midnight where ``end`` is the smaller one.
+
+    ``start`` and ``end`` are seconds of the day and do not differ between two calls; ``offset_s`` are the seconds
+    that local time is ahead of UTC.
+    """
+
+    ts: Slot
+    start: Value
+    end: Value
+    offset_s: float
+    source: str = ""
+
+
+class Weekend(msgspec.Struct, frozen=True):
+    """Whether the call comes on a Saturday or a Sunday, by local time."""
+
+    ts: Slot
+    offset_s: float
+    source: str = ""
+
+
+class Holiday(msgspec.Struct, frozen=True):
+    """Whether the local day of the call is one of ``days``; unknown before day ``first`` and from day ``after`` on.
+
+    Days are counted from 1970-01-01.
+    """
+
+    ts: Slot
+    offset_s: float
+    days: tuple[float, ...]
+    first: float
+    after: float
+    source: str = ""
+
+
 class Missing(msgspec.Struct, frozen=True):
     """Whether the slot is missing; always true or false."""
 
@@ -134,7 +178,8 @@ class Or(msgspec.Struct, frozen=True):
 
 
 Value = Literal | Slot | Param | Negative | Arithmetic
-Leaf = Compare | Between | OneOf | OneOfParam | Listed | Prefix | Missing | Truth
+Timed = TimeBetween | Weekend | Holiday
+Leaf = Compare | Between | OneOf | OneOfParam | Listed | Prefix | Matches | Timed | Missing | Truth
 Condition = Leaf | Not | And | Or
 
 
@@ -149,8 +194,12 @@ def values_of(leaf: Leaf) -> tuple[Value, ...]:
             return (value, param)
         case Prefix(value, prefixes):
             return (value, prefixes) if isinstance(prefixes, Param) else (value,)
-        case OneOf(value) | Listed(value):
+        case OneOf(value) | Listed(value) | Matches(value):
             return (value,)
+        case TimeBetween(ts, start, end):
+            return (ts, start, end)
+        case Weekend(ts) | Holiday(ts):
+            return (ts,)
         case Missing(slot):
             return (slot,)
         case Truth(value):

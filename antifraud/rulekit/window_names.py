@@ -5,15 +5,34 @@ What a window means is read where windows are folded; here a rule only has to kn
 
 from __future__ import annotations
 
+import keyword
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from antifraud.rulekit import form
+from antifraud.rulekit.checker import FUNCTIONS
 from antifraud.rulekit.documents import ListNode, MapNode, Node, Scalar, parse_sheet, raise_problems, read_sheet
 from antifraud.rulekit.messages import Message
 
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_NODES: Final = 50_000
+
+
+def taken_names(fields: Iterable[str]) -> dict[str, str]:
+    """Names that no window may have, because a rule that says them means something else: name → what that is."""
+    words = dict.fromkeys(
+        (*keyword.kwlist, *keyword.softkwlist, "true", "false", "null", "none"), "a word of the language"
+    )
+    functions = dict.fromkeys(FUNCTIONS, "a function of the language")
+    parts = {"params": "what the parameters of a rule are called by", "lists": "what lists are called by"}
+    return {
+        **words,
+        **functions,
+        **parts,
+        "score": "the model's score",
+        **dict.fromkeys(fields, "a field or fact of a call"),
+    }
 
 
 def read_window_names(path: Path) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ LISTEN: Final = (
     r":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4}))?\Z"
 )
 LEAST_MEMORY: Final = 64 << 20
-MOST_MEMORY: Final = 16 << 40
+MOST_MEMORY: Final = 64 << 30
 
 
 def _meta(about: str, words: str = "") -> Meta:
@@ -109,7 +109,7 @@ class FeatureSettings(_Section, frozen=True):
         Meta(
             description="memory that the windows may take; when it is full what was idle for longest is forgotten",
             extra={
-                "words": "a size from 64MiB to 16TiB, such as 1GiB, 512MiB or 6GB, or a number of bytes",
+                "words": "a size from 64MiB to 64GiB, such as 1GiB, 512MiB or 6GB, or a number of bytes",
                 "hint": "write a number and a unit: 1GiB is 1024MiB, 1GB is 1000MB",
             },
         ),

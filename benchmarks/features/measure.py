@@ -23,6 +23,17 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
+def _code() -> str:
+    found = hashlib.blake2b(digest_size=6)
+    for path in sorted((ROOT / "antifraud" / "features").glob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+#: Taken at the start: the files may change while a long run goes on with the code that it loaded.
+_CODE = _code()
+
+
 class Stopwatch:
     """Adds up wall and processor seconds of the stretches that it is entered for."""
 
@@ -72,9 +83,6 @@ def available() -> int:
 
 def machine() -> dict[str, object]:
     """Where and with what this was measured; ``features`` follows from the code of the fold and of its kernels."""
-    code = hashlib.blake2b(digest_size=6)
-    for path in sorted((ROOT / "antifraud" / "features").glob("*.py")):
-        code.update(path.read_bytes())
     cpu = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
@@ -87,7 +95,7 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,
-        "features": code.hexdigest(),
+        "features": _CODE,
     }
 
 

@@ -22,8 +22,8 @@ from benchmarks.features.traffic import Product, product
 
 #: Bytes of the limit that a caller is given: more than are wanted, so that nothing is forgotten while measuring.
 ROOM = 2_600
-#: The part of the day's calls that fills the memory; the rest is for measuring at that size.
-FILLED, FILLED_QUICK = 0.95, 0.75
+#: About how many events are left for measuring when the memory is filled, and which part of the day at most.
+FOLLOWING, MOST_FOLLOWING = 2_200_000, 0.25
 COLD_EVENTS = 60_000
 COLD_SIZES = (64, 1024)
 
@@ -59,7 +59,8 @@ def filled(options: argparse.Namespace) -> Filled:
     limits = Limits.of_memory(max(64 << 20, ROOM * callers))
     if available() < ROOM * callers:
         raise SystemExit(f"{callers} callers want {ROOM * callers >> 20} MiB, {available() >> 20} MiB are free")
-    nation, part_filled = Nation(callers, options.seed), FILLED_QUICK if options.quick else FILLED
+    nation = Nation(callers, options.seed)
+    part_filled = 1 - min(MOST_FOLLOWING, FOLLOWING / (2.7 * nation.calls))
     before = rss()
     fold = Fold(shipped.windows, limits=limits)
     gate = Gate(fold, shipped.settings.policy().utc_offset_min)

@@ -339,6 +339,20 @@ def test_an_entry_id_in_the_future_does_not_make_later_calls_look_late(
     assert redis_client.xlen(KEYS.quarantine) == 0
 
 
+def test_an_entry_id_in_the_future_does_not_open_the_gate(start_engine: Start, redis_client: redis.Redis) -> None:
+    """Redis goes on counting from the id that somebody chose; events must still be of this time."""
+    start_engine()
+    ahead = f"{int(time.time() * 1000) + 3_600_000}-0"
+    redis_client.xadd(KEYS.calls, setup_event("first", ts=4_099_000_000.0, reply=""), id=ahead)
+    redis_client.xadd(KEYS.calls, setup_event("second", ts=4_099_000_000.0, reply=""))
+    redis_client.xadd(KEYS.calls, setup_event("old", ts=time.time() - 50 * 86_400, reply=""))
+    redis_client.xadd(KEYS.calls, setup_event("now"))
+    assert answer(redis_client, "now")["verdict"] == "allow"
+    entries: Any = redis_client.xrange(KEYS.quarantine)
+    assert [fields[b"code"].decode() for _id, fields in entries] == ["ts-future", "ts-future", "ts-past"]
+    assert [one["call_id"] for one in decisions(redis_client)] == ["now"]
+
+
 def test_a_snapshot_of_another_log_is_left_alone(
     start_engine: Start, redis_client: redis.Redis, tmp_path: Path
 ) -> None:

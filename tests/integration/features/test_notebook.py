@@ -10,7 +10,7 @@ import pytest
 
 from antifraud.cli.assembly import assemble
 from antifraud.domain import CallEvent, EventKind
-from antifraud.features import Fold, frame
+from antifraud.features import Fold, Limits, frame
 from antifraud.simulator import simulate
 from antifraud.simulator.files import write_events
 
@@ -78,5 +78,7 @@ def test_misuse_is_said_in_words(decider: Any) -> None:
     windows = decider.bundle.windows
     with pytest.raises(ValueError, match="row_of"):
         frame([], windows)
+    with pytest.raises(ValueError, match="its own limits"):
+        frame([], windows, lambda event: None, fold=Fold(windows), limits=Limits())
     with pytest.raises(ValueError, match="other windows"):
         frame([], windows, lambda event: None, fold=Fold(windows.subset(["caller_age"])))

@@ -80,6 +80,18 @@ def test_lint_of_a_directory_that_has_rules_only(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "1 rule in 1 pack, 0 lists: nothing wrong\n")
 
 
+@pytest.mark.parametrize("name", ["caller_kind", "hour", "score", "and", "missing", "params", "trunk_class"])
+def test_a_window_cannot_take_a_name_that_means_something_else(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "rules"
+    shutil.copytree(ROOT / "rules", folder)
+    with (folder / "windows.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\n  {name}:\n    {{kind: count, by: caller, over: 7m, doc: {{en: a, ru: b, kk: c}}}}\n")
+    done = antifraud("lint", str(folder))
+    assert done.returncode == 1
+    assert f"{name!r} is " in done.stdout
+    assert "1 problem" in done.stdout
+
+
 def test_lint_reads_the_windows_as_the_engine_does(tmp_path: Path) -> None:
     folder = tmp_path / "rules"
     shutil.copytree(ROOT / "rules", folder)

@@ -113,7 +113,9 @@ class Oracle:
             (stream, key)
             for stream in self.streams
             if kind == "release" and stream[1] == "call_id" and (key := key_of(event, *stream[0])) is not None
-            if event.call_id in self.tables[stream[0]].get(key, Key()).pairs.get(stream, {})
+            if (last := (entry := self.tables[stream[0]].get(key, Key())).pairs.get(stream, {}).get(event.call_id))
+            is not None
+            if not self.is_dead(stream, last, entry.clock)
         ]
         new_fields = {spec.new for spec in self.specs if spec.new in ("caller", "callee")} if kind == "setup" else set()
         touched = {table_of(spec) for spec in (*among, *full)} | {stream[0] for stream in streams}

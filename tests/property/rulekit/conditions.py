@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from antifraud.domain import BundleError
-from antifraud.rulekit import Field, LocalText
+from antifraud.rulekit import Field, LocalText, LocalTime
 from antifraud.rulekit.checker import Names, check_condition
 from antifraud.rulekit.documents import Excerpt, Sheet
 from antifraud.rulekit.tree import (
@@ -16,8 +16,10 @@ from antifraud.rulekit.tree import (
     Between,
     Compare,
     Condition,
+    Holiday,
     Listed,
     Literal,
+    Matches,
     Missing,
     Negative,
     Not,
@@ -27,9 +29,12 @@ from antifraud.rulekit.tree import (
     Param,
     Prefix,
     Slot,
+    TimeBetween,
     Truth,
     Value,
+    Weekend,
     atoms_in,
+    leaves_of,
     lists_in,
 )
 
@@ -46,6 +51,8 @@ PARAMS: dict[str, Any] = {
 }
 LISTS = {"known": "numbers", "blocks": "prefixes"}
 WORDS = ("", "ab", "abc", "+7700", "+77001234567", "c")
+PATTERNS = ("^ab", "[0-9]{3}", r"^\+7700", "(?i)B", "c$", r"\d", "a|b")
+CLOCK = (0.0, 21_600.0, 43_200.0, 79_200.0, 86_340.0)
 FIGURES = (0.0, 1.0, 2.0, 3.0, 5.0, -1.0, 0.5, 1e14)
 
 
@@ -55,9 +62,17 @@ def _type(name: str) -> str:
 
 SLOTS = {name: Slot(name, index, _type(name)) for index, name in enumerate(ORDER)}
 FIELDS = {name: Field(name, slot.type, "setup", LocalText((("", name),))) for name, slot in SLOTS.items()}
-NAMES = Names(FIELDS, {name: index for index, name in enumerate(ORDER)}, frozenset(), PARAMS, LISTS)
+# A calendar of the first days of 1970, where the figures of these tests lie: 1 and 4 January are holidays.
+LOCAL = LocalTime(300, {0: LocalText(), 3: LocalText()}, 0, 10)
+NAMES = Names(FIELDS, {name: index for index, name in enumerate(ORDER)}, frozenset(), PARAMS, LISTS, local=LOCAL)
 SIGNS = ("==", "!=", "<", "<=", ">", ">=")
 
+
+def _as_seconds(name: str) -> Value:
+    return Arithmetic("*", Param(name, "number"), Literal(3_600.0))
+
+
+times: st.SearchStrategy[Value] = st.one_of(st.sampled_from(CLOCK).map(Literal), st.just(_as_seconds("number")))
 number_slots = st.sampled_from([SLOTS[name] for name in ("ts", *NUMBERS)])
 text_slots = st.sampled_from([SLOTS[name] for name in TEXTS])
 numbers: st.SearchStrategy[Value] = st.recursive(
@@ -89,6 +104,12 @@ leaves: st.SearchStrategy[Condition] = st.one_of(
     ),
     st.builds(Prefix, text_slots, st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(tuple)),
     st.builds(Prefix, text_slots, st.just(Param("words", "texts"))),
+    st.builds(Matches, text_slots, st.sampled_from(PATTERNS)),
+    st.tuples(times, times)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: TimeBetween(SLOTS["ts"], pair[0], pair[1], LOCAL.offset_s)),
+    st.just(Weekend(SLOTS["ts"], LOCAL.offset_s)),
+    st.just(Holiday(SLOTS["ts"], LOCAL.offset_s, (0.0, 3.0), 0.0, 10.0)),
     st.builds(Missing, st.sampled_from(list(SLOTS.values()))),
     st.builds(Truth, st.sampled_from([*(SLOTS[name] for name in BOOLS), Param("flag", "bool")])),
 )
@@ -104,8 +125,12 @@ conditions: st.SearchStrategy[Condition] = st.recursive(
 
 
 def of_a_window(condition: Condition) -> bool:
-    """Whether the condition has neither parameters nor lists, so that a window can have it."""
-    return not lists_in(condition) and not any(isinstance(atom, Param) for atom in atoms_in(condition))
+    """Whether the condition has neither parameters, lists nor holidays, so that a window can have it."""
+    return (
+        not lists_in(condition)
+        and not any(isinstance(atom, Param) for atom in atoms_in(condition))
+        and not any(isinstance(leaf, Holiday) for leaf in leaves_of(condition))
+    )
 
 
 window_conditions = conditions.filter(of_a_window)
@@ -117,8 +142,12 @@ _number_values = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
 )
 _text_values = st.one_of(st.none(), st.sampled_from(WORDS), st.text(max_size=4))
+_ts_values = st.one_of(_number_values, st.integers(-3, 12 * 24).map(lambda hours: hours * 3_600.0))
 rows = st.tuples(
-    *[_number_values] * (1 + len(NUMBERS)), *[_text_values] * len(TEXTS), *[st.sampled_from((None, True, False))] * 2
+    _ts_values,
+    *[_number_values] * len(NUMBERS),
+    *[_text_values] * len(TEXTS),
+    *[st.sampled_from((None, True, False))] * 2,
 ).map(list)
 
 
@@ -135,6 +164,15 @@ def write_value(value: Value) -> str:
             return f"-({write_value(inner)})"
         case Arithmetic(sign, left, right):
             return f"({write_value(left)} {sign} {write_value(right)})"
+
+
+def _time(value: Value) -> str:
+    match value:
+        case Literal(float(seconds)):
+            return f'"{int(seconds) // 3_600:02}:{int(seconds) % 3_600 // 60:02}"'
+        case Arithmetic(_, Param(name)):
+            return f"params.{name}"
+    raise AssertionError(value)
 
 
 def _figure(number: float) -> str:
@@ -161,6 +199,14 @@ def write(condition: Condition) -> str:
         case Prefix(value, prefixes):
             shown = write_value(prefixes) if isinstance(prefixes, Param) else _choices(prefixes)
             return f"prefix_in({write_value(value)}, {shown})"
+        case Matches(value, pattern):
+            return f'matches({write_value(value)}, "{pattern}")'
+        case TimeBetween(_, start, end):
+            return f"time_between({_time(start)}, {_time(end)})"
+        case Weekend():
+            return "weekend()"
+        case Holiday():
+            return "holiday()"
         case Missing(slot):
             return f"missing({slot.name})"
         case Truth(value):

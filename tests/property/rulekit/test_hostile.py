@@ -59,6 +59,16 @@ PIECES = (
     "missing(n0)",
     "between(n0, 1, 2)",
     'prefix_in(caller, ["+7"])',
+    'matches(caller, "^\\+7")',
+    'matches(caller, "(a+)+$")',
+    "matches(",
+    '"\\d"',
+    '"22:00"',
+    'time_between("22:00", "06:00")',
+    'night("01:00", "01:00")',
+    "night()",
+    "weekend()",
+    "holiday()",
     "true",
     "None",
     "is",
@@ -121,6 +131,12 @@ def test_pieces_without_spaces(text: str) -> None:
 @example("9" * 4_000)
 @example("x" * 1_000_000)
 @example('"' + "a" * 3_990 + '" == caller')
+@example('matches(caller, "' + "(" * 250 + '")')
+@example('matches(caller, "' + "[" * 250 + '")')
+@example('matches(caller, "' + "((a{1,30}){1,30}){1,30}" * 10 + '")')
+@example("matches(caller, '\\\\\\')")
+@example('matches("\\", caller)')
+@example("matches(" * 15 + "caller" + ', "a")' * 15)
 def test_any_text(text: str) -> None:
     check(text)
 

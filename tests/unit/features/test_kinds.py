@@ -12,7 +12,7 @@ import pytest
 
 from antifraud.decision.facts import ROW
 from antifraud.domain import CallEvent, EventKind, Location
-from antifraud.features import Fold, WindowSet, WindowSpec
+from antifraud.features import Fold, Limits, WindowSet, WindowSpec
 from antifraud.features.windows import Predicate, digest_of
 from antifraud.rulekit import combine_where, compile_where, load_fields
 from tests.property.features.streams import ROOMY, SPECS, row_of, window, window_set
@@ -342,3 +342,26 @@ def test_the_digest_of_a_ratio_is_that_of_the_windows_it_is_made_of() -> None:
 
     assert ratio("a", "b") == ratio("c", "d")
     assert ratio("a", "b", 7200) != ratio("a", "b")
+
+
+def test_a_call_that_began_too_long_ago_does_not_count_when_it_ends() -> None:
+    """Whether its pair still lies in memory must not be seen: after a move to other limits it does not."""
+    windows = [window("talking", "open", "caller", 60, 12, on="answer"), window("calls", "count", "caller", 60, 12)]
+    begin = [answer(T, "c1"), setup(T + 100, call_id="c2")]
+    rest = [release(T + 200, 3.0, call_id="c1"), setup(T + 110, call_id="c3")]
+    straight, moved = fold_of(*windows), fold_of(*windows)
+    values(straight, *begin)
+    values(moved, *begin)
+    moved = Fold.merged(moved.windows, [moved], limits=Limits(units=5000, pairs_per_key=64, remembered=100))
+    assert values(moved, *rest) == values(straight, *rest) == [[0, 1]]
+
+
+@pytest.mark.parametrize("talk_s", [1e300, -1e300, 1e12])
+def test_absurd_amounts_stay_numbers(talk_s: float) -> None:
+    fold = fold_of(
+        window("talk", "sum", "caller", 60, 12, on="release", of="talk_s"),
+        window("longest", "max", "caller", 60, 12, on="release", of="talk_s"),
+    )
+    ((total, longest),) = values(fold, release(T, talk_s), setup(T + 1))
+    assert 0 <= total <= 1e9
+    assert 0 <= longest <= 1e9

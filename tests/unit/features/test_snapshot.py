@@ -185,3 +185,12 @@ def test_a_sound_file_that_claims_to_hold_more_than_it_may_is_refused(saved: Pat
         assert "more than its own limits" in str(refused(saved))
     snapshot.write(saved, header, arrays)
     Fold.load(saved, WINDOWS)
+
+
+@pytest.mark.parametrize("place", [2**30, -1])
+def test_a_file_that_points_outside_itself_is_refused_though_its_checksum_agrees(tmp_path: Path, place: int) -> None:
+    fold = Fold(WINDOWS, limits=SMALL, secret=bytes(32))
+    feed(fold, 0, 50)
+    fold._heads[:] = place
+    fold.save(tmp_path / "s", "1-0")
+    assert refused(tmp_path / "s").reason == "damaged"

@@ -5,7 +5,7 @@ Keys are message codes. A value is a condition, or a whole directory of files.
 
 from __future__ import annotations
 
-from .workbench import list_text, rule_text
+from .workbench import CALENDAR, list_text, rule_text
 
 Files = dict[str, str | bytes]
 
@@ -54,6 +54,12 @@ CONDITIONS: dict[str, str] = {
     "list-mixed": 'caller in ["112", 103]',
     "list-empty": "caller in []",
     "missing-needs-name": "missing(hour + 1)",
+    "pattern-bad": r'matches(user_agent, "^sip(vicious|cli[0-9]")',
+    "pattern-always": 'matches(user_agent, ".*")',
+    "pattern-not-written": "matches(user_agent, caller)",
+    "bad-time": 'time_between("22:00", "6:00")',
+    "time-empty": 'night("22:00", "22:00")',
+    "no-calendar": "not holiday()",
 }
 
 _TESTS = """\
@@ -70,6 +76,12 @@ def _one(text: str, name: str = "sample") -> Files:
 
 def _list(text: str, name: str = "sample") -> Files:
     return {f"lists/{name}.yaml": text}
+
+
+def _csv(content: str | bytes, kind: str = "numbers") -> Files:
+    """A list whose entries stand in the CSV file beside it."""
+    text = list_text("sample", "[]", kind=kind, head="entries_file: sample.csv\n")
+    return {"lists/sample.yaml": text, "lists/sample.csv": content}
 
 
 DIRECTORIES: dict[str, Files] = {
@@ -110,7 +122,21 @@ DIRECTORIES: dict[str, Files] = {
     "entry-not-prefix": _list(list_text("sample", '["+7x"]', kind="prefixes")),
     "entry-bad-trunk": _list(list_text("sample", '["*-lab"]', kind="trunks")),
     "entry-short-agent": _list(list_text("sample", '["sip"]', kind="user_agents")),
+    "entry-not-range": _list(list_text("sample", '["+77000000001-7"]', kind="ranges")),
+    "entry-range-order": _csv("from,to\n+77000000009,+77000000001\n", "ranges"),
+    "list-without-entries": _list(list_text("sample", "[]").replace("entries: []\n", "")),
+    "list-removable-class": _list(list_text("sample", "[]", head="removable: true\n")),
+    "entries-file-name": _list(list_text("sample", "[]", head="entries_file: ../../etc/passwd\n")),
+    "entries-file-unused": {"lists/sample.yaml": list_text("sample", "[]"), "lists/other.csv": "value\n"},
+    "csv-empty": _csv(""),
+    "csv-header": _csv("until,note\n2027-06-30,a bank\n"),
+    "csv-column": _csv("value,untill\n+77000000001,2027-06-30\n"),
+    "csv-fields": _csv("value,note\n+77000000001,one, two\n"),
+    "csv-quote": _csv('value,note\n+77000000001,"a bank\n+77000000002,\n'),
+    "csv-line": _csv("value,note\n+77000000001," + "x" * 5_000 + "\n"),
+    "csv-too-big": _csv("value\n" + "".join(f"trunk-{n}\n" for n in range(500_001)), "trunks"),
     "entry-twice": _list(list_text("sample", '\n  - "+77000000001"\n  - "+7 700 000 0001"')),
+    "holiday-year": {"calendar.yaml": CALENDAR.format(holidays="\n  - {date: 2028-01-01, name: New Year}")},
     "name-not-stem": _one(rule_text(name="another")),
     "name-twice": {"packs/demo/sample.yaml": rule_text(), "packs/other/sample.yaml": rule_text()},
     "list-kind": {

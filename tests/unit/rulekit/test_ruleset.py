@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from antifraud.domain import BundleError, ConfigError, Stage, UsageError
 from antifraud.rulekit import RuleSet
+from antifraud.rulekit.columns import Coded
 
 from .workbench import list_text, load, load_one, problems, row, rule_text, write
 
@@ -204,3 +208,42 @@ def test_loading_fails_as_a_whole(tmp_path: Path) -> None:
     write(tmp_path, {"packs/demo/good.yaml": live("good"), "packs/demo/bad.yaml": "rule: bad\n"})
     with pytest.raises(BundleError):
         load(tmp_path)
+
+
+def test_columns_say_what_rows_say(tmp_path: Path) -> None:
+    texts = {
+        "packs/demo/draft.yaml": rule_text("hour > 3", name="draft"),
+        "packs/demo/live.yaml": live(
+            "live", "hour > params.least and caller in lists.known", "shadow", params="params: {least: 3}\n"
+        ),
+        "lists/known.yaml": list_text("known", '["+77000000001", {value: "+77000000002", until: 2025-01-01}]'),
+        "lists/safe.yaml": list_text("safe", '["112"]', head="class: protect\n"),
+    }
+    rules = load(write(tmp_path, texts))
+    calls = [
+        row(caller=caller, callee=callee, hour=hour)
+        for caller in ("+77000000001", "+77000000002", None)
+        for callee in ("112", "+77000000003")
+        for hour in (2.0, 5.0, None)
+    ]
+    names = rules.names.order
+    columns: dict[str, Any] = {name: [call[names[name]] for call in calls] for name in ("caller", "callee", "ts")}
+    columns["hour"] = np.array([math.nan if (hour := call[names["hour"]]) is None else hour for call in calls])
+    for least in (3.0, 0.0):
+        params = rules.params({"live": {"least": least}})
+        found = rules.evaluate_columns(columns, len(calls), params)
+        assert list(found) == ["list:safe", "live"]
+        for number, call in enumerate(calls):
+            hits = {hit.by.removeprefix("rule:") for hit in rules.evaluate(call, params)}
+            assert {key for key, mask in found.items() if mask[number]} == hits
+
+
+def test_columns_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    rules = load_one(tmp_path, live("sample", 'hour > 3 or caller == "1"', "shadow"))
+    params = rules.params({})
+    assert rules.evaluate_columns({}, 3, params)["sample"].tolist() == [False] * 3
+    with pytest.raises(ValueError, match=r"the column hour has the shape \(2,\), expected \(3,\)"):
+        rules.evaluate_columns({"hour": np.zeros(2)}, 3, params)
+    broken = Coded(np.array([0, 1, 2], dtype=np.int32), ("1",))
+    with pytest.raises(ValueError, match="the column caller has codes without words"):
+        rules.evaluate_columns({"caller": broken}, 3, params)

@@ -34,6 +34,14 @@ source: made up
 entries: {entries}
 """
 
+CALENDAR = """\
+country: KZ
+source: made up
+utc_offset_min: 300
+years: [2026, 2027]
+holidays: {holidays}
+"""
+
 
 @cache
 def vocabulary() -> tuple[dict[str, Field], tuple[str, ...], tuple[str, ...]]:

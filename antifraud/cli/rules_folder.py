@@ -1,0 +1,205 @@
+"""The rules directory that a command works on: found, loaded, shown, and written to in one go."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from antifraud.domain import Location, Problem, UsageError
+from antifraud.rulekit import (
+    Field,
+    Predicate,
+    RuleProblem,
+    RuleSet,
+    compile_where,
+    load_fields,
+    load_rules,
+    read_window_names,
+    taken_names,
+)
+from antifraud.rulekit.documents import read_sheet
+from antifraud.rulekit.findings import is_warning
+from antifraud.rulekit.lock import FILE as LOCK_FILE
+from antifraud.rulekit.lock import MAX_BYTES as MAX_LOCK_BYTES
+from antifraud.rulekit.lock import Lock, read_lock
+
+# Loading
+
+
+def rules_folder(chosen: str | None) -> Path:
+    from antifraud.settings.directories import data_dir
+
+    folder = data_dir("rules", chosen)
+    # Shorter names in messages where the rules lie below the working directory.
+    return folder.relative_to(Path.cwd()) if folder.is_absolute() and folder.is_relative_to(Path.cwd()) else folder
+
+
+def vocabulary(folder: Path) -> tuple[dict[str, Field], tuple[str, ...]]:
+    """Fields and window names of ``folder``; those that came along where it has none of its own."""
+    fields, windows = vocabulary_files(folder)
+    return load_fields(fields), read_window_names(windows)
+
+
+def vocabulary_files(folder: Path) -> tuple[Path, Path]:
+    from antifraud.settings.directories import data_dir
+
+    places = [folder / name for name in ("fields.yaml", "windows.yaml")]
+    fields, windows = (place if place.is_file() else data_dir("rules", env={}) / place.name for place in places)
+    return fields, windows
+
+
+def check_windows(folder: Path) -> int:
+    """How many windows are declared, each checked as the engine does; BundleError with what is wrong."""
+    from antifraud.features import load_windows
+
+    fields_file, windows_file = vocabulary_files(folder)
+    fields = load_fields(fields_file)
+
+    def where(text: str, place: Location, on: str) -> Predicate:
+        return compile_where(text, place, fields, tuple(fields), on)
+
+    return len(load_windows(windows_file, where, taken=taken_names(fields)).names)
+
+
+def load(folder: Path) -> RuleSet:
+    fields, windows = vocabulary(folder)
+    return load_rules(folder, fields=fields, windows=windows, order=(*fields, *windows, "score"))
+
+
+def load_lock(folder: Path) -> Lock | None:
+    """The lock of ``folder``; None when there is none. BundleError when it cannot be used."""
+    path = folder / LOCK_FILE
+    if not path.exists():
+        return None
+    sheet, _raw = read_sheet(path, limit=MAX_LOCK_BYTES)
+    return read_lock(sheet)
+
+
+def start_of_day(words: str | None) -> float:
+    """The epoch second at which a day begins in UTC: that of ``words`` (2027-06-30), else today."""
+    try:
+        day = dt.date.fromisoformat(words) if words else dt.datetime.now(dt.UTC).date()
+    except ValueError:
+        raise UsageError(f"{words} is no day", hint="write it as year-month-day, such as 2027-06-30") from None
+    return dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()
+
+
+# Writing
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Nobody else writes to the rules directory meanwhile; UsageError when somebody does."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be opened: {error.strerror or error}") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"somebody else is changing {folder} at this moment", hint="try again when that command has ended"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def replace_files(contents: Sequence[tuple[Path, str]]) -> None:
+    """Write all files or none: each is written beside its place first, then they are put in place in this order."""
+    ready: list[tuple[Path, Path, bytes | None]] = []
+    placed: list[tuple[Path, bytes | None]] = []
+    path = contents[0][0]
+    try:
+        for name, text in contents:
+            path = name.resolve()
+            old = path.read_bytes() if path.exists() else None
+            ready.append((path, _write_beside(path, text.encode()), old))
+        for path, temporary, old in ready:
+            temporary.replace(path)
+            placed.append((path, old))
+    except OSError as error:
+        for done, old in placed:
+            with contextlib.suppress(OSError):
+                if old is None:
+                    done.unlink()
+                else:
+                    _write_beside(done, old).replace(done)
+        for _path, temporary, _old in ready:
+            temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    """A new file with the content in the folder of ``path``, with its permissions."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+# Showing
+
+
+def write_json(content: object) -> None:
+    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def summary(found: RuleSet) -> str:
+    packs = len({rule.pack for rule in found.rules})
+    return f"{count(len(found.rules), 'rule')} in {count(packs, 'pack')}, {count(len(found.lists), 'list')}"
+
+
+def problem_fields(problem: Problem) -> dict[str, Any]:
+    where = problem.where
+    return {
+        "code": problem.code if isinstance(problem, RuleProblem) else "",
+        "file": where.file if where is not None else "",
+        "line": where.line if where is not None else 0,
+        "column": where.column if where is not None else 0,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def show_problems(problems: Iterable[Problem]) -> None:
+    """Each problem with its place, the line and how to mend it; warnings say that they are."""
+    for problem in problems:
+        warns = is_warning(problem)
+        shown = msgspec.structs.replace(problem, message=f"warning: {problem.message}") if warns else problem
+        click.echo(shown.render() + "\n")
+
+
+def tally(wrong: Sequence[Problem], warnings: Sequence[Problem]) -> str:
+    """How much was found."""
+    parts = [count(len(wrong), "problem")] if wrong or not warnings else []
+    return ", ".join([*parts, *([count(len(warnings), "warning")] if warnings else [])])
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Show what stands against it and how much that is."""
+    show_problems(problems)
+    click.echo(click.style(count(len(problems), "problem"), fg="red"))

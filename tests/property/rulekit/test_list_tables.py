@@ -1,0 +1,122 @@
+"""Every table answers as a plain loop over the entries does, before and after run-time changes, small and large."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from antifraud.rulekit import entries, tables
+from antifraud.rulekit.entries import FOREVER, Gathering, plain_entry
+from antifraud.rulekit.interpreter import NEVER
+
+BRISK = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+
+# Few digits, so that entries nest, touch, overlap and repeat.
+DIGIT = st.sampled_from("017")
+NUMBER = st.text(DIGIT, min_size=5, max_size=8).map(lambda digits: f"+7{digits}"[:9])
+SHORT = st.text(DIGIT, min_size=2, max_size=4)
+PREFIX = st.one_of(st.text(DIGIT, max_size=9).map(lambda digits: f"+7{digits}"), SHORT)
+ENDS = st.sampled_from([FOREVER, FOREVER, 100.0, 200.0])
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> str:
+    length = draw(st.integers(5, 7))
+    digits = st.text(DIGIT, min_size=length, max_size=length)
+    low, high = sorted((draw(digits), draw(digits)))
+    return f"+7{low}-+7{high}"
+
+
+VALUES = {
+    "numbers": st.one_of(NUMBER, SHORT),
+    "prefixes": PREFIX,
+    "ranges": ranges(),
+    "trunks": st.text(st.sampled_from("ab-"), min_size=1, max_size=4).flatmap(lambda t: st.sampled_from([t, f"{t}*"])),
+    "user_agents": st.text(st.sampled_from("abA"), min_size=4, max_size=6),
+}
+ODD = st.sampled_from(
+    ["", "+", "+7_7001", "+٧٠٠١١", "+07001", " +77001", "+77001 ", "7700177", "+7" * 40, "9" * 300, "+7-7"]
+)
+TEXTS = {
+    "numbers": st.one_of(NUMBER, SHORT, ODD),
+    "prefixes": st.one_of(NUMBER, SHORT, PREFIX, PREFIX.map(lambda t: f"{t}-1"), ODD),
+    "ranges": st.one_of(NUMBER, ODD, ranges().map(lambda r: r.partition("-")[0])),
+    "trunks": st.text(st.sampled_from("ab-*"), max_size=6),
+    "user_agents": st.text(st.sampled_from("abAB "), max_size=9),
+}
+
+
+def takes_in(kind: str, plain: str, text: str) -> bool:
+    """The meaning of an entry, written as plainly as possible."""
+    if kind == "numbers":
+        return text == plain
+    if kind == "prefixes":
+        return text.startswith(plain)
+    if kind == "ranges":
+        low, _, high = plain.partition("-")
+        digits = text[1:]
+        is_number = text[:1] == "+" and bool(digits) and all(char in "0123456789" for char in digits)
+        return is_number and len(text) == len(low) and low <= text <= high
+    if kind == "trunks":
+        return text.startswith(plain[:-1]) if plain.endswith("*") else text == plain
+    return plain in text.casefold()
+
+
+def oracle(kind: str, file: Mapping[str, float], added: Mapping[str, float], removed: set[str], text: str) -> float:
+    held = [ends for plain, ends in file.items() if plain not in removed and takes_in(kind, plain, text)]
+    held += [ends for plain, ends in added.items() if takes_in(kind, plain, text)]
+    return max(held, default=NEVER)
+
+
+@pytest.mark.parametrize("small", [0, 1_000], ids=["large", "small"])
+@pytest.mark.parametrize("kind", list(VALUES))
+@BRISK
+@given(data=st.data())
+def test_a_table_equals_a_loop(kind: str, small: int, data: st.DataObject) -> None:
+    drawn = st.dictionaries(VALUES[kind].map(lambda value: str(plain_entry(kind, value))), ENDS, max_size=12)
+    file = data.draw(drawn)
+    gathering = Gathering(kind)
+    for line, (plain, ends) in enumerate(file.items(), 1):
+        assert gathering.add(plain, ends, line) == 0
+    columns, twice = gathering.sorted()
+    assert not twice
+    assert {plain: ends for plain, ends, _line in columns.plain()} == file
+    table = tables.table_of(columns, small=small)
+    until = table.until
+    texts = data.draw(st.lists(TEXTS[kind], min_size=1, max_size=8))
+    for _ in range(3):
+        added = data.draw(drawn)
+        candidates = st.sampled_from(sorted({*file, *added})) if file or added else st.nothing()
+        removed = data.draw(st.sets(candidates, max_size=4)) if file or added else set()
+        added = {plain: ends for plain, ends in added.items() if plain not in removed}
+        table.amend(added, removed)
+        for text in texts:
+            wanted = oracle(kind, file, added, removed, text)
+            assert until(text, NEVER) == wanted, text
+    table.amend({}, set())
+    for text in texts:
+        assert until(text, NEVER) == oracle(kind, file, {}, set(), text)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "prefixes", "ranges"])
+@BRISK
+@given(data=st.data())
+def test_a_directory_of_blocks_changes_no_answer(kind: str, data: st.DataObject) -> None:
+    """As above with numpy's sorting and the directory that only large lists have."""
+    file = data.draw(
+        st.dictionaries(VALUES[kind].map(lambda v: str(plain_entry(kind, v))), ENDS, min_size=2, max_size=60)
+    )
+    gathering = Gathering(kind)
+    for line, (plain, ends) in enumerate(file.items(), 1):
+        gathering.add(plain, ends, line)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "_DIRECTORY", 2)
+        patch.setattr(tables, "_SHARED", 2)
+        patch.setattr(tables, "SMALL", 1)
+        patch.setattr(entries, "SMALL", 1)
+        table = tables.table_of(gathering.sorted()[0], small=0)
+    for text in data.draw(st.lists(TEXTS[kind], min_size=1, max_size=20)):
+        assert table.until(text, NEVER) == oracle(kind, file, {}, set(), text), text
