@@ -449,6 +449,7 @@ class Engine:
                 await self._batch(entries, stop)
             self._take_reloaded()
             await self._take_written()
+            self._snapshots.mend(self._decider.fold)
             now = time.monotonic()
             if now >= flush_due:
                 flush_due = now + 1.0

@@ -259,6 +259,11 @@ class Fold:
         return found
 
     @property
+    def memory(self) -> npt.NDArray[np.int32]:
+        """The units themselves and the heads of their chains; for whoever minds how the system holds them."""
+        return self._units
+
+    @property
     def primitives(self) -> Iterable[Identity]:
         """What windows are made of here: what two folds both have of these, one can take over from the other."""
         return self._plan.places

@@ -13,6 +13,8 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
@@ -53,14 +55,14 @@ def write(path: Path, header: Header, arrays: Sequence[npt.NDArray[Any]]) -> Non
         with open(descriptor, "wb") as stream:  # noqa: PTH123  (a descriptor, for the mode it was opened with)
             stream.write(_PREFIX.pack(MAGIC, VERSION, len(raw), _digest(raw)))
             stream.write(raw)
-            body = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-            for array in arrays:
-                view = array.data.cast("B") if array.size else memoryview(b"")
-                for start in range(0, len(view), _CHUNK):
-                    piece = view[start : start + _CHUNK]
-                    body.update(piece)
-                    stream.write(piece)
-            stream.write(body.digest())
+            with _Checksum() as body:
+                for array in arrays:
+                    view = array.data.cast("B") if array.size else memoryview(b"")
+                    for start in range(0, len(view), _CHUNK):
+                        piece = view[start : start + _CHUNK]
+                        body.update(piece)
+                        stream.write(piece)
+                stream.write(body.digest())
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
@@ -75,6 +77,40 @@ def write(path: Path, header: Header, arrays: Sequence[npt.NDArray[Any]]) -> Non
         raise
 
 
+class _Checksum:
+    """BLAKE2b worked out by a thread of its own, while the caller reads or writes the next piece.
+
+    ``update`` keeps no copy: a piece must not change before ``digest``.
+    """
+
+    def __init__(self) -> None:
+        self._body = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._pieces: Queue[memoryview | None] = Queue(maxsize=4)
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            self._body.update(piece)
+
+    def update(self, piece: memoryview) -> None:
+        """Add ``piece``; waits when the thread is four pieces behind."""
+        self._pieces.put(piece)
+
+    def digest(self) -> bytes:
+        """The checksum of all pieces; none can be added after that."""
+        self.__exit__()
+        return self._body.digest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._thread.is_alive():
+            self._pieces.put(None)
+            self._thread.join()
+
+
 class Reader:
     """Reads one snapshot: the header at once, then the arrays in their order, then ``finish`` for the checksum."""
 
@@ -84,12 +120,12 @@ class Reader:
             self._stream: BinaryIO = path.open("rb")
         except OSError as error:
             raise SnapshotError("missing", f"{path}: the snapshot cannot be read: {error.strerror}") from error
-        self._body = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._body = _Checksum()
         self._place = 0
         try:
             self.header = self._read_header()
         except BaseException:
-            self._stream.close()
+            self.__exit__(None, None, None)
             raise
 
     def __enter__(self) -> Self:
@@ -98,6 +134,7 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._body.__exit__()
         self._stream.close()
 
     def _damaged(self, what: str) -> SnapshotError:

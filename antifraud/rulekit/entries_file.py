@@ -220,6 +220,8 @@ class _Reader:
                 if layout is None:
                     return
                 value, until = layout.places.get("value", -1), layout.places.get("until", -1)
+                if "from" in layout.places:
+                    quick = None
                 continue
             if not line or line.isspace():
                 continue

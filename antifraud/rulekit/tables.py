@@ -288,7 +288,7 @@ def flatten(firsts: array[int], lasts: array[int], ends: array[float], *, depths
             out_ends.append(-negative)
             out_depths.append(depth)
         place = stop + 1
-    return Spans(out_firsts, out_lasts, out_ends, out_depths if widths else _NONE)
+    return Spans(out_firsts, out_lasts, out_ends, out_depths if depths else _NONE)
 
 
 def _depths(firsts: array[int], lasts: array[int]) -> array[int]:
