@@ -173,6 +173,7 @@ def main() -> None:
                 ours, theirs = spawn.Pipe()
                 process = spawn.Process(target=child, args=(theirs, folder, kind, hits, misses, changed))
                 process.start()
+                theirs.close()
                 results.append(ours.recv())
                 process.join()
             print(json.dumps(results[-1]), file=sys.stderr)

@@ -34,7 +34,7 @@ _DIRECTORY: Final = 20_000
 
 _FEW: Final = 200_000
 """Up to how many entries a dictionary is taken: quicker, and no more than some 25 MB."""
-_NONE: Final = array("q")
+_NONE: Final = array("B")
 
 
 class Table(ABC):

@@ -11,6 +11,7 @@ import msgspec
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from antifraud.domain import BundleError, Stage
 from antifraud.rulekit.checker import Names
 from antifraud.rulekit.condition_layout import canonical_tokens, comments_of, layout_condition
 from antifraud.rulekit.documents import Sheet, parse_sheet
@@ -22,7 +23,6 @@ from antifraud.rulekit.rule import Rule, read_rule
 from antifraud.rulekit.ruleset import load_rules
 from antifraud.rulekit.sources import RuleSource
 from antifraud.rulekit.tree import Condition
-from antifraud.domain import BundleError, Stage
 
 from ...unit.rulekit.workbench import RULES, vocabulary
 from .conditions import check, conditions, write
@@ -82,7 +82,7 @@ params: {b: 3, a: [x, "1"], c: True}
 tags:
 - kz
 - "no"
-why: a very long text, about which nobody can say that it fits into one line, because it has so many words that it has to be broken
+why: a very long text, of which nobody can say that it fits into one line, having so many words that it must be broken
 false_positives: |
   two lines,
 
@@ -119,7 +119,7 @@ entries:
 
 # third
 - value: "112"
-  note: a very long note, about which nobody can say that it fits into one line, because it has so many words that it breaks
+  note: a very long note, about which nobody can say that it fits into one line, with so many words that it breaks
 """
 
 

@@ -71,7 +71,7 @@ def test_written_and_read_again() -> None:
     ],
 )
 def test_a_damaged_lock_is_refused(text: str) -> None:
-    with pytest.raises(BundleError, match="rules.lock cannot be used"):
+    with pytest.raises(BundleError, match=r"rules\.lock cannot be used"):
         read_lock(Sheet("rules.lock", text))
 
 
