@@ -45,9 +45,15 @@ def rules_folder(chosen: str | None) -> Path:
 
 
 def vocabulary(folder: Path) -> tuple[dict[str, Field], tuple[str, ...]]:
-    """Fields and window names of ``folder``; those that came along where it has none of its own."""
-    fields, windows = vocabulary_files(folder)
-    return load_fields(fields), read_window_names(windows)
+    """Fields and window names of ``folder``; those that came along where it has none of its own.
+
+    A window that has taken the name of something else is left out: it is refused where windows are checked, and rules
+    that mean the other thing are not at fault.
+    """
+    fields_file, windows_file = vocabulary_files(folder)
+    fields = load_fields(fields_file)
+    taken = taken_names(fields)
+    return fields, tuple(name for name in read_window_names(windows_file) if name not in taken)
 
 
 def vocabulary_files(folder: Path) -> tuple[Path, Path]:

@@ -47,7 +47,7 @@ _COUNTERS: Final = {
     "log_gaps": "times that the log had been cut before it was read",
     "log_behind": "times that the log ended before the engine's position",
     "control_refused": "control entries that were refused; the quarantine says why",
-    "control_gaps": "starts at which control entries had been cut off before they were obeyed",
+    "control_gaps": "starts at which control entries may have been cut off before they were obeyed",
     "list_changes": "run-time changes of lists that were accepted",
     "lists_left_aside": "run-time entries that did not fit the lists at a start or reload",
     "reloads": "rule sets taken while running",

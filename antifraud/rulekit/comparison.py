@@ -371,6 +371,11 @@ def _list_changes(
         lost = not set(was_for) <= set(is_for)
         words = "protects fewer calls" if lost else "protects more calls"
         yield Change("protects", "major" if lost else "patch", words, ", ".join(was_for), ", ".join(is_for))
+    could, can = one is not None and one.removable, other is not None and other.removable
+    if one is not None and other is not None and could != can:
+        words = "may be shortened at run time" if can else "stays as it is at run time"
+        level: Level = "major" if can and other.protects else "patch"
+        yield Change("removable", level, words, "true" if could else "false", "true" if can else "false")
     more = [entry for entry, ends in after.items() if ends > before.get(entry, now)]
     fewer = [entry for entry, ends in before.items() if ends > max(after.get(entry, now), now)]
     if more:

@@ -198,6 +198,18 @@ def test_changes_survive_kill_9_a_trimmed_stream_and_a_reload(start_engine: Star
     wait_until(lambda: shard.client.hget(KEYS.position, "killed") == b"0")
 
 
+def test_entries_that_were_cut_off_before_they_were_obeyed_are_noticed(start_engine: Start, shard: Shard) -> None:
+    engine = start_engine(f"--rules={shard.rules}")
+    shard.lists("add", "bad", "+77010000007", "--why", "reported")
+    engine.stop()
+    shard.control(op="list.add", list="bad", value="+77010000008")
+    shard.client.xtrim(KEYS.control, maxlen=0)
+    engine = start_engine(f"--rules={shard.rules}")
+    assert shard.stopped("+77010000007")
+    wait_until(lambda: shard.counter("control_gaps") == 1)
+    assert "cut off" in engine.log.read_text()
+
+
 def test_an_engine_killed_in_the_middle_of_changes_forgets_none(start_engine: Start, shard: Shard) -> None:
     engine = start_engine(f"--rules={shard.rules}")
     pipe = shard.client.pipeline()

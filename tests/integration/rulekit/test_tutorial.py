@@ -41,7 +41,8 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rule", "list"])
 def test_the_examples_of_the_reference_are_accepted(tmp_path: Path, name: str) -> None:
-    rule, example = blocks(REFERENCE, "yaml")
+    rule = next(block for block in blocks(REFERENCE, "yaml") if "\nrule: " in block)
+    example = next(block for block in blocks(REFERENCE, "yaml") if "\nlist: " in block)
     pack = tmp_path / "packs/demo"
     pack.mkdir(parents=True)
     (tmp_path / "lists").mkdir()

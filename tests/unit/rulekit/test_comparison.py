@@ -180,12 +180,15 @@ def test_lists_that_protect(tmp_path: Path) -> None:
     both = rules(tmp_path / "both", known=list_text("known", '["+77000000001"]', head=head + "protects: both\n"))
     fewer = rules(tmp_path / "fewer", known=list_text("known", "[]", head=head))
     none = rules(tmp_path / "none")
+    loose = rules(tmp_path / "loose", known=list_text("known", '["+77000000001"]', head=head + "removable: true\n"))
     pairs = (
         (one, both, "patch"),
         (both, one, "major"),
         (one, fewer, "major"),
         (one, none, "major"),
         (none, one, "patch"),
+        (one, loose, "major"),
+        (loose, one, "patch"),
     )
     for old, new, level in pairs:
         assert compare(old, new).level == level
