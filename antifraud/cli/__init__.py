@@ -24,7 +24,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "lists": ("antifraud.cli.lists:lists", "Look into lists of numbers, check a number, add and remove at run time."),
     "model": ("antifraud.cli.model:model", "Train, evaluate and inspect models."),
     "replay": ("antifraud.cli.replay:replay", "Decide about the calls of captures, CDR or event files."),
-    "rules": ("antifraud.cli.rules:rules", "Check, test and explain rules."),
+    "rules": ("antifraud.cli.rules:rules", "Check, test, format, compare, promote and explain rules."),
     "simulate": ("antifraud.cli.simulate:simulate", "Write synthetic national call traffic with its truth."),
     "up": ("antifraud.cli.processes:up", "Run what the configuration says: engine, adapters, journal."),
 }

@@ -39,7 +39,8 @@ def cross_check(rules: RuleSet, sources: Sources, today: float) -> list[RuleProb
         found += _params(rule, sources)
         if not never and rule.stage in LIVE:
             looked.append(_Looked.at(rule))
-    found += _pairs(looked, sources)
+    # One reason is enough for a rule that changes nothing, however many others cover it.
+    found += {(_position(problem), problem.code): problem for problem in _pairs(looked, sources)}.values()
     for rule in rules.rules:
         found += _ended(rule, sources, today)
     for item in rules.lists:

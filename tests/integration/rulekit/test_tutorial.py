@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from .test_commands import ROOT, antifraud
 
 TUTORIAL = (ROOT / "docs/tutorial/first-rule.md").read_text(encoding="utf-8")
+PROMOTING = (ROOT / "docs/how-to/promote-a-rule.md").read_text(encoding="utf-8")
+FALSE_POSITIVES = (ROOT / "docs/how-to/handle-a-false-positive.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs/reference/rule-language.md").read_text(encoding="utf-8")
 
 
@@ -37,6 +41,33 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
     final = corrected.replace(when, params).replace("rollout:\n  stage: draft\n", rollout) + tests + one_more
     rule.write_text(final, encoding="utf-8")
     assert antifraud("test", "my-rules", "--strict", cwd=tmp_path).returncode == 0
+
+
+def test_promoting_prints_what_the_page_says(tmp_path: Path) -> None:
+    """The page goes on with the rule of the tutorial."""
+    (tmp_path / "my-rules/packs/mine").mkdir(parents=True)
+    first, tests, one_more, params, _rollout = blocks(TUTORIAL, "yaml")
+    corrected = first.replace("internatonal", "international")
+    when = corrected[corrected.index("when: |") : corrected.index("then:")]
+    draft = corrected.replace(when, params) + tests + one_more
+    (tmp_path / "my-rules/packs/mine/night_ring.yaml").write_text(draft, encoding="utf-8")
+    for block in blocks(PROMOTING, "console"):
+        command, _, printed = block.partition("\n")
+        arguments = shlex.split(command.removeprefix("$ antifraud rules "))
+        assert antifraud(*arguments, cwd=tmp_path).stdout == printed
+    assert antifraud("lint", "my-rules", "--strict", cwd=tmp_path).returncode == 0
+
+
+def test_the_exception_of_the_page_on_false_positives_is_accepted(tmp_path: Path) -> None:
+    folder = tmp_path / "rules"
+    shutil.copytree(ROOT / "rules", folder)
+    path = folder / "packs/kz-callcentre/many_distinct_callees.yaml"
+    (block,) = blocks(FALSE_POSITIVES, "yaml")
+    path.write_text(path.read_text(encoding="utf-8").replace("unless:\n", block, 1), encoding="utf-8")
+    assert antifraud("test", str(folder), "--strict").returncode == 0
+    assert antifraud("fmt", str(folder), "--check").returncode == 0
+    report = json.loads(antifraud("diff", str(ROOT / "rules"), str(folder), "--json").stdout)
+    assert [(rule["rule"], rule["level"]) for rule in report["rules"]] == [("many_distinct_callees", "patch")]
 
 
 @pytest.mark.parametrize("name", ["rule", "list"])

@@ -46,7 +46,8 @@ def test_every_rule_says_why_and_whom_it_may_hurt_in_every_language(rule: Rule) 
 def test_the_stages_are_used() -> None:
     stages = {rule.stage for rule in shipped().rules}
     assert {Stage.SHADOW, Stage.CANARY, Stage.ENFORCE} <= stages
-    assert all(rule.stage in LIVE for rule in shipped().rules)
+    # Rules that nobody has put on trial yet may ship as drafts; what was taken out of service does not.
+    assert all(rule.stage in (*LIVE, Stage.DRAFT) for rule in shipped().rules)
 
 
 def test_emergency_and_state_numbers_are_protected_whatever_else_is_true() -> None:
