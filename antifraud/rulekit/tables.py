@@ -1,8 +1,8 @@
 """What lists are looked up in: one table a list, made from its entries, changed at run time without compiling anything.
 
 Every table answers the same question, ``until(text, otherwise)``: the latest second at which an entry that takes in
-the text ends. Small lists are dictionaries. Large ones are sorted spans without overlap in plain arrays (8 to 24 bytes
-an entry, where a dictionary takes over 100) and a small directory that leads to the right few dozen of them.
+the text ends. Small lists are dictionaries. Large ones are sorted spans without overlap in plain arrays (16 to 60 bytes
+an entry, where a dictionary takes about 100) and a small directory that leads to the right few of them.
 
 ``amend`` puts run-time changes over the entries of the files: an addition lengthens or adds, never shortens; a removal
 hides exactly the entry that it names. Each call gives all changes of the list and replaces those of the last call.
