@@ -156,6 +156,7 @@ class SnapshotStore:
                 os.kill(self._child, signal.SIGKILL)
             os.waitpid(self._child, 0)
             self._child = 0
+            self._torn = 0
             self._clear_unfinished()
 
     def load(

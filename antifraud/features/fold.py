@@ -230,7 +230,7 @@ class Fold:
         """Counters since the beginning (they survive snapshots) and the fill of every table and stream.
 
         ``<table>.keys`` are held now in ``<table>.bytes``, ``<table>.evicted`` left for lack of room;
-        ``<stream>.pairs`` are held, ``<stream>.cut`` left because their key had too many or stood alone; ``late``
+        ``<stream>.pairs`` are held, ``<stream>.cut`` left because their key had too many or room was needed; ``late``
         counts additions that came after their bucket had gone. ``memory_bytes`` is what is in use of
         ``memory_limit_bytes``.
         """
@@ -424,10 +424,9 @@ class Fold:
             if name in source._plan.stream_names:
                 cut = source._of_streams[source._plan.stream_names.index(name)][kernels.Q_CUT]
                 self._of_streams[number, kernels.Q_CUT] += cut
-        kept = min(int(source._counters[kernels.C_SEEN]), source.limits.remembered)
         newest = int(source._counters[kernels.C_SEEN])
-        kept = min(kept, self.limits.remembered)
-        places = (np.arange(newest - kept, newest)) % source.limits.remembered
+        kept = min(newest, source.limits.remembered, self.limits.remembered)
+        places = np.arange(newest - kept, newest) % source.limits.remembered
         self._seen[:kept] = source._seen[places]
         self._counters[kernels.C_SEEN] = kept
         kernels.index_seen(self._m, self._seen, self._seen_index)

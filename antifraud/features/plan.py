@@ -360,9 +360,9 @@ class _Planner:
         return self.tables[identity]
 
     def _payload(self, table: int, words: int) -> tuple[int, int]:
-        """A free place of 1 to 3 words, or of 2 that hold one 64-bit value, in a row's payload: (part, word)."""
+        """A free place in a row's payload: (part, word). 2 and 4 words begin where a 64-bit value may stand."""
         exts = self.table_list[table].exts
-        begins = (2, 4, 6) if words == 2 else range(EXT_FIRST, UNIT_WORDS - words + 1)
+        begins = range(EXT_FIRST if words % 2 else 2, UNIT_WORDS - words + 1, 1 if words % 2 else 2)
         for number, taken in enumerate(exts):
             for word in begins:
                 if not any(taken[word : word + words]):
@@ -417,20 +417,10 @@ class _Planner:
         identity: Identity = ("repeat", self._name(table), condition, spec.of, spec.cut, spec.over_s)
         if identity not in self.places:
             # Four words: the item (64 bits), how many in a row, the second of the last.
-            ext, word = self._quad(table)
+            ext, word = self._payload(table, 4)
             self.places[identity] = Place(table, "quad", ext, word)
             self._operate(condition, DO_REPEAT, table, ext=ext, word=word, item=item, step=spec.over_s)
         return self.places[identity]
-
-    def _quad(self, table: int) -> tuple[int, int]:
-        exts = self.table_list[table].exts
-        for number, taken in enumerate(exts):
-            for word in (2, 4):
-                if not any(taken[word : word + 4]):
-                    taken[word : word + 4] = [True] * 4
-                    return number, word
-        exts.append([True] + [False] * (UNIT_WORDS - 1))
-        return self._quad(table)
 
     def _time(self, table: int, condition: Condition, code: int) -> Place:
         identity: Identity = ("first" if code == DO_FIRST else "last", self._name(table), condition)

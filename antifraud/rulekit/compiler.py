@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -88,18 +88,17 @@ def compile_pack(name: str, clauses: Sequence[Clause], lists: Mapping[str, Looku
 class Predicate:
     """row → whether ``condition`` is true of it; unknown counts as not true.
 
-    Calling costs no frame of its own: the slot ``__call__`` holds the compiled function, and Python finds it there.
+    The engine asks all conditions of an event at once (``combine_where``); this is for asking one.
     """
 
-    __slots__ = ("__call__", "condition")
+    __slots__ = ("_holds", "condition")
 
-    def __init__(self, condition: Condition, function: Callable[[Sequence[object]], bool]) -> None:
+    def __init__(self, condition: Condition, holds: Callable[[Sequence[object]], bool]) -> None:
         self.condition = condition
-        self.__call__ = function  # type: ignore[method-assign]
+        self._holds = holds
 
-    if TYPE_CHECKING:
-
-        def __call__(self, row: Sequence[object], /) -> bool: ...
+    def __call__(self, row: Sequence[object], /) -> bool:
+        return self._holds(row)
 
 
 def compile_predicate(condition: Condition) -> Predicate:
