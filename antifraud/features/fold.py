@@ -90,7 +90,7 @@ class Fold:
         # attrgetter of several names gives the tuple of texts of one event in one call.
         self._texts: Callable[[CallEvent], tuple[str, ...]] = attrgetter(*self._plan.fields)
         self._masks = tuple(self._mask(texts) for texts in self._plan.conditions)
-        self._numbers: Callable[[CallEvent], object] = attrgetter(*(self._plan.numbers or ("ts",)))
+        self._numbers = tuple(attrgetter(name) for name in self._plan.numbers)
         self._carrying = frozenset(_CODES[NUMBER_FIELDS[name]] for name in self._plan.numbers)
 
     def _mask(self, texts: Sequence[str]) -> Mask | None:
@@ -217,14 +217,14 @@ class Fold:
         return np.array(satisfied, np.int64)
 
     def _amounts(self, events: Sequence[CallEvent], codes: list[int]) -> npt.NDArray[np.float64]:
-        """The numbers that windows add up: float64[events, numbers], NaN where one is not known.
-
-        Where no event is of a kind that carries any, nobody looks at them, and they are left as they are.
-        """
-        names = self._plan.numbers
-        if names and not self._carrying.isdisjoint(codes):
-            return np.array([self._numbers(event) for event in events], np.float64).reshape(-1, len(names))
-        return np.empty((len(events), len(names)), np.float64)
+        """The numbers that windows add up: float64[events, numbers], NaN where one is not known."""
+        numbers = np.full((len(events), len(self._numbers)), np.nan)
+        places = [place for place, code in enumerate(codes) if code in self._carrying]
+        if places:
+            carrying = [events[place] for place in places]
+            for column, number in enumerate(self._numbers):
+                numbers[places, column] = list(map(number, carrying))  # None becomes NaN
+        return numbers
 
     def stats(self) -> dict[str, int | float]:
         """Counters since the beginning (they survive snapshots) and the fill of every table and stream.
