@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from numba import njit
+
 import antifraud.features
 from antifraud.features.jit import compiled
 
@@ -48,3 +51,21 @@ def test_where_the_package_cannot_be_written_the_cache_goes_to_the_user(tmp_path
     home.write_text("nor here")
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert found.startswith("42 ")
+
+
+def test_only_our_own_functions_take_indices_as_they_are() -> None:
+    @njit
+    def last(values: np.ndarray, place: int) -> int:
+        return values[place]
+
+    @compiled
+    def at(values: np.ndarray, place: int) -> int:
+        return values[place]
+
+    values = np.arange(10, dtype=np.int64)
+    assert at(values, 9) == 9
+    assert last(values, -1) == 9, "numba's own counting from the end is back"
+    ours, theirs = (next(iter(one.inspect_llvm().values())) for one in (at, last))
+    assert "icmp slt" in theirs
+    assert "icmp slt" not in ours
+    assert at(values[2:], -1) == 1, "an index of ours is an offset, whatever its sign"

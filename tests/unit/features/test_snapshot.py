@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def test_every_cut_is_noticed(saved: Path) -> None:
     assert refused(saved).reason == "damaged"
 
 
-@pytest.mark.parametrize("version", [1, 2, 99])
+@pytest.mark.parametrize("version", [1, 2, 3, 99])
 def test_another_version(saved: Path, version: int) -> None:
     raw = bytearray(saved.read_bytes())
     raw[8] = version
@@ -145,6 +147,65 @@ def test_a_failed_write_leaves_the_old_one_alone(saved: Path, monkeypatch: pytes
         fold.save(saved, "2-0")
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == ["s"]
+
+
+def test_a_disk_that_is_full_is_said_and_nothing_is_left(saved: Path) -> None:
+    before = saved.read_bytes()
+    fold = Fold(WINDOWS, limits=SMALL)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        with pytest.raises(OSError, match="too large"):
+            fold.save(saved, "2-0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == ["s"]
+
+
+def test_an_array_of_several_pieces_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_CHUNK", 1000)
+    whole = np.random.default_rng(1).integers(0, 1 << 40, 12_345)  # cannot be packed, and its last piece is short
+    zeros = np.zeros(1_000_003, np.int8)
+    limits = msgspec.structs.asdict(SMALL)
+    arrays = [("whole", "<i8", whole.size), ("none", "<i8", 0), ("zeros", "|i1", zeros.size)]
+    header = snapshot.Header(windows="", specs=[], position="0", limits=limits, secret="", arrays=arrays)
+    snapshot.write(tmp_path / "s", header, [whole, whole[:0], zeros])
+    assert (tmp_path / "s").stat().st_size < 1.2 * whole.nbytes
+    read = [np.ones(size, kind) for _, kind, size in arrays]
+    with snapshot.Reader(tmp_path / "s") as reader:
+        for (name, _, _), into in zip(arrays, read, strict=True):
+            reader.read(name, into)
+        reader.finish()
+    assert read[0].tolist() == whole.tolist()
+    assert not read[2].any()
+
+
+@pytest.mark.parametrize(
+    ("piece", "why"),
+    [
+        (b"\0\0\0\0", "piece of absurd length"),
+        (b"\xff\xff\xff\xff", "piece of absurd length"),
+        (b"\x05\0\0\0\xf0\xff\xff\xff\xff", "piece that cannot be unpacked"),
+        (b"\x05\0\0\0abc", "ends early"),
+    ],
+)
+def test_pieces_that_nobody_packed(tmp_path: Path, piece: bytes, why: str) -> None:
+    header = snapshot.Header(
+        windows=WINDOWS.digest,
+        specs=[],
+        position="0",
+        limits=msgspec.structs.asdict(SMALL),
+        secret="00" * 32,
+        arrays=[("counters", "<i8", 7)],
+    )
+    snapshot.write(tmp_path / "s", header, [])
+    raw = (tmp_path / "s").read_bytes()[:-16]
+    (tmp_path / "s").write_bytes(raw + piece)
+    error = refused(tmp_path / "s")
+    assert (error.reason, why in str(error)) == ("damaged", True), str(error)
 
 
 def test_a_sound_file_with_a_senseless_header_is_refused(tmp_path: Path) -> None:
