@@ -12,10 +12,10 @@ import numpy as np
 from numba import njit
 
 import antifraud.features
-from antifraud.features.jit import compiled
+from antifraud.features.jit import compiled, part
 
 PROGRAM = """
-from antifraud.features.jit import compiled
+from antifraud.features.jit import compiled, part
 from probe import double
 print(double(21), double.stats.cache_path)
 """
@@ -58,7 +58,7 @@ def test_only_our_own_functions_take_indices_as_they_are() -> None:
     def last(values: np.ndarray, place: int) -> int:
         return values[place]
 
-    @compiled
+    @part
     def at(values: np.ndarray, place: int) -> int:
         return values[place]
 
