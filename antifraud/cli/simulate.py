@@ -24,6 +24,7 @@ from antifraud.domain import UsageError
 @click.option("--start", default="", help="When it begins: 2026-01-05, 2026-01-05T09:00 or epoch seconds.")
 @click.option("--days", type=float, help="Spread the calls over so many days.")
 @click.option("--calls-per-second", "rate", type=float, help="The average rate of calls.")
+@click.option("--as-delivered", is_flag=True, help="As events reach a log: a few of them twice, a few of them late.")
 @click.option("--config", "config_dir", type=click.Path(path_type=Path), help="The configuration directory.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 def simulate(
@@ -35,6 +36,7 @@ def simulate(
     start: str,
     days: float | None,
     rate: float | None,
+    as_delivered: bool,
     config_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -55,10 +57,12 @@ def simulate(
             raise UsageError("--days and --calls-per-second must both be above 0", hint="for instance --days 1")
         calls = max(1, round(days * 86_400 * rate))
         days = None
-    begin = _start(start, chosen.draw(seed).utc_offset_min) if start and seed >= 0 else DEFAULT_START
-    events = stream(chosen, seed, calls, begin, rate, days=days)
+    begin = start_time(start, chosen.draw(seed).utc_offset_min) if start and seed >= 0 else DEFAULT_START
+    events = stream(chosen, seed, calls, begin, rate, days=days, as_delivered=as_delivered)
     with _progress(calls) as advance:
         written, made = write_events(events, out, format_of(out, form), advance)
+    if as_delivered:
+        made = calls  # a set-up that came twice is one call
     summary = {"calls": made, "events": written, "seed": seed, "scenario": chosen.name, "start": begin, "out": str(out)}
     to_err = str(out) == "-"
     if as_json:
@@ -67,7 +71,7 @@ def simulate(
         click.echo(f"{made} calls, {written} events, scenario {chosen.name}, seed {seed} -> {out}", err=True)
 
 
-def _start(text: str, offset_min: int) -> float:
+def start_time(text: str, offset_min: int) -> float:
     """Epoch seconds of ``text``; a time without a zone is the scenario's local time."""
     try:
         seconds = float(text)

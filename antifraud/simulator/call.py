@@ -1,14 +1,12 @@
-"""One simulated call before it becomes events, and the events it becomes."""
+"""One simulated call before it becomes a column entry, and the event with its truth that users get."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from antifraud.domain import CallEvent, EventKind
-
-SOURCE: Final = "simulator"
+from antifraud.domain import CallEvent
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -26,114 +24,49 @@ class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):
     truth: Truth
 
 
-class Call(NamedTuple):
-    """A whole call as its maker knows it. ``talk_s`` None: not answered. ``report_after_s`` 0: nobody complains.
+class Origin(msgspec.Struct, frozen=True):
+    """What a peer on a trunk looks like in SIP."""
 
-    ``ring_s`` counts from the setup to the answer or, without one, to the end; it includes the post-dial delay
-    ``pdd_s``, which is therefore never longer. No maker sets ``pdd_s``: the stream does, for all calls alike.
-    """
-
-    ts: float
-    switch: str
-    trunk: str
-    caller: str
-    callee: str
-    asserted: str
-    diversion: str
-    privacy: str
     src_ip: str
     transport: str
     user_agent: str
     fingerprint: str
-    imsi: str
-    imei: str
-    cell: str
-    roaming: bool | None
+
+
+class Oddity(NamedTuple):
+    """What a call shows that numbers and known peers cannot say: its texts as presented, its own peer."""
+
+    caller: str
+    callee: str
+    origin: Origin
+
+
+class Call(NamedTuple):
+    """A call of a campaign. ``talk_s`` None: not answered. ``report_after_s`` 0: nobody complains.
+
+    ``region``, ``trunk`` and ``origin`` are indices into the world's switches, trunks and origins; numbers are whole
+    numbers with their country code, 0 for none; ``roaming`` is 1, 0 or -1 (not known). ``ring_s`` counts from the setup
+    to the answer or, without one, to the end. ``seat`` is which of the campaign's numbers was used, ``victim`` the
+    person called; -1 for none.
+    """
+
+    ts: float
+    region: int
+    trunk: int
+    origin: int
+    caller: int
+    callee: int
+    caller_form: int
+    callee_form: int
     ring_s: float
     talk_s: float | None
     cause: int
     report_after_s: float
     truth: Truth
-    pdd_s: float = 0.0
-
-
-def events_of(call: Call, call_id: str) -> list[SimulatedEvent]:
-    """Setup, answer where there is one, release, and a report where somebody complains; in order of time."""
-    truth = call.truth
-    ring, talk = call.ring_s, call.talk_s
-    made = [
-        SimulatedEvent(
-            CallEvent(
-                EventKind.SETUP,
-                call_id,
-                call.ts,
-                SOURCE,
-                call.switch,
-                call.trunk,
-                call.caller,
-                call.callee,
-                "",
-                "",
-                call.asserted,
-                call.diversion,
-                call.privacy,
-                "",
-                call.src_ip,
-                call.transport,
-                call.user_agent,
-                call.fingerprint,
-                call.imsi,
-                call.imei,
-                call.cell,
-                call.roaming,
-            ),
-            truth,
-        )
-    ]
-    end = call.ts + ring
-    if talk is not None:
-        made.append(SimulatedEvent(_later(call, EventKind.ANSWER, call_id, round(end, 3), ring, None, None), truth))
-        end += talk
-    talked = 0.0 if talk is None else talk
-    end = round(end, 3)
-    made.append(SimulatedEvent(_later(call, EventKind.RELEASE, call_id, end, ring, talked, call.cause), truth))
-    if call.report_after_s > 0:
-        report = CallEvent(
-            EventKind.REPORT,
-            call_id,
-            round(end + call.report_after_s, 3),
-            SOURCE,
-            call.switch,
-            call.trunk,
-            call.caller,
-            call.callee,
-            asserted=call.asserted,
-            label="fraud",
-            reporter="subscriber",
-            weight=1.0,
-        )
-        made.append(SimulatedEvent(report, truth))
-    return made
-
-
-def _later(
-    call: Call, kind: EventKind, call_id: str, ts: float, ring: float, talk: float | None, cause: int | None
-) -> CallEvent:
-    # Answers and releases name the parties as the setup did, so that the same caller is recognised.
-    return CallEvent(
-        kind,
-        call_id,
-        ts,
-        SOURCE,
-        call.switch,
-        call.trunk,
-        call.caller,
-        call.callee,
-        "",
-        "",
-        call.asserted,
-        ring_s=ring if kind is EventKind.RELEASE else None,
-        talk_s=talk,
-        pdd_s=call.pdd_s if kind is EventKind.RELEASE else None,
-        cause=cause,
-    )
+    roaming: int = -1
+    imsi: int = 0
+    imei: int = 0
+    cell: int = 0
+    seat: int = -1
+    victim: int = -1
+    odd: Oddity | None = None

@@ -62,13 +62,13 @@ def labelled_rows(
             for item in batch:
                 event, truth = item.event, item.truth
                 if event.ts < last:
-                    hint = "sort the events by time: antifraud simulate writes them so"
+                    hint = "sort the events by time: antifraud simulate writes them so, without --as-delivered"
                     raise UsageError(f"{name}: call {event.call_id} goes back in time", hint=hint)
                 last = event.ts
                 if event.kind is not EventKind.SETUP:
                     continue
                 if event.call_id in seen:
-                    hint = "a duplicated call would be in training and in measurement; remove it"
+                    hint = "a duplicated call would be in training and in measurement: simulate without --as-delivered"
                     raise UsageError(f"{name}: the call {event.call_id} is set up twice", hint=hint)
                 seen.add(event.call_id)
                 labels.append(truth.fraud)

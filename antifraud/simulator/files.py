@@ -162,7 +162,7 @@ def _read_jsonl(path: Path, source: IO[bytes]) -> Iterator[SimulatedEvent]:
             event, truth = check_event(decode_event(line)), decode_truth(line).truth
             if truth is None:
                 raise UsageError(
-                    f"{path}:{number}: the event has no truth", hint="train on files made by `antifraud simulate`"
+                    f"{path}:{number}: the event has no truth", hint="files made by `antifraud simulate` carry it"
                 )
         except (msgspec.DecodeError, EventError) as error:
             hint = "the file may be cut short or edited; make it again with `antifraud simulate`"
@@ -182,7 +182,7 @@ def _read_parquet(path: Path) -> Iterator[SimulatedEvent]:
             missing = sorted(wanted - there - _LATER)
             if missing:
                 raise UsageError(
-                    f"{path}: no column {', '.join(missing[:5])}", hint="train on files made by `antifraud simulate`"
+                    f"{path}: no column {', '.join(missing[:5])}", hint="files made by `antifraud simulate` carry it"
                 )
             names = tuple(name for name in names if name in there)
             truths: dict[Truth, Truth] = {}

@@ -1,8 +1,8 @@
 """Scenario files: what a simulated country is assumed to be like, as ranges, and one drawing of it per seed.
 
 A value in a scenario is a number, a range ``[low, high]`` (uniform; whole numbers give whole numbers) or
-``{log: [low, high]}`` (uniform in the logarithm). Everything outside ``fraud.kinds`` is drawn once per seed, what
-stands in ``fraud.kinds`` once per campaign, so that no constant of the generator gives fraud away.
+``{log: [low, high]}`` (uniform in the logarithm). What stands in ``fraud.kinds`` and ``fraud.adaptive`` is drawn once
+per campaign, everything else once per seed, so that no constant of the generator gives fraud away.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 import yaml
 
 from antifraud.domain import ConfigError, Location, Problem
+
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
@@ -43,7 +45,11 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Population(_Strict, frozen=True):
-    """Who lives here. ``subscribers`` 0 means: as many as the call volume needs at ``calls_per_day`` each."""
+    """Who lives here. ``subscribers`` 0 means: as many as the call volume needs at ``calls_per_day`` each.
+
+    ``ported_share`` of the mobile numbers are with another operator than their prefix says. ``dual_sim_share`` of
+    pairs of numbers live in one handset. A SIM card lasts ``sim_days``, a handset ``handset_days``; 0: for ever.
+    """
 
     subscribers: Count
     calls_per_day: Positive
@@ -54,17 +60,34 @@ class Population(_Strict, frozen=True):
     work_share: Share
     business_share: Share
     regions: dict[str, Positive]
+    ported_share: Share = 0.0
+    dual_sim_share: Share = 0.0
+    sim_days: Count = 0
+    handset_days: Count = 0
 
 
 class Rhythm(_Strict, frozen=True):
-    """Weight of every local hour for calls between people, and the factor at weekends."""
+    """Weight of every local hour for calls between people, and the factor at weekends.
+
+    ``holiday`` is the factor on a holiday of rules/calendar.yaml, on which organisations keep the hours of a Sunday;
+    without it no day is a holiday. ``shift_h`` turns the hours by so much, ``jitter`` is the spread (of the logarithm)
+    with which every hour deviates.
+    """
 
     hours_of_day: Annotated[list[Annotated[float, msgspec.Meta(ge=0.0)]], msgspec.Meta(min_length=24, max_length=24)]
     weekend: Positive
+    holiday: Positive | None = None
+    shift_h: Annotated[float, msgspec.Meta(ge=-12.0, le=12.0)] = 0.0
+    jitter: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
 
 
 class Persons(_Strict, frozen=True):
-    """Calls between people: how they are answered, how long they last, and what is special about a few."""
+    """Calls between people: how they are answered, how long they last, and what is special about a few.
+
+    ``callback_share`` of missed calls are returned, half of them within ``callback_delay_s`` seconds; ``redial_share``
+    are tried again by the caller, half within ``redial_delay_s``. ``abroad_heavy_share`` of the people make a third
+    of their calls abroad. ``spread`` is how far people differ from each other in talking and answering.
+    """
 
     answer: Share
     ring_s: Positive
@@ -75,6 +98,12 @@ class Persons(_Strict, frozen=True):
     anonymous_share: Share
     diverted_share: Share
     outbound_abroad_share: Share
+    abroad_heavy_share: Share = 0.0
+    callback_share: Share = 0.0
+    callback_delay_s: Positive = 600.0
+    redial_share: Share = 0.0
+    redial_delay_s: Positive = 90.0
+    spread: Share = 0.0
 
 
 class Foreign(_Strict, frozen=True):
@@ -82,6 +111,7 @@ class Foreign(_Strict, frozen=True):
 
     share: Share
     calls_per_day: Positive
+    activity_skew: Annotated[float, msgspec.Meta(ge=1.0, le=4.0)] = 1.3
 
 
 class Roaming(_Strict, frozen=True):
@@ -91,14 +121,20 @@ class Roaming(_Strict, frozen=True):
     subscribers_share: Share
     unknown_share: Share
     denied_share: Share
+    activity_skew: Annotated[float, msgspec.Meta(ge=1.0, le=4.0)] = 1.0
 
 
 class Organisation(_Strict, frozen=True):
-    """Honest heavy callers of one trade. ``share`` is of all calls; ``lines`` is how many numbers one of them has."""
+    """Honest heavy callers of one trade. ``share`` is of all calls; ``lines`` is how many numbers one of them has.
+
+    ``hangs_up_share`` of the calls that nobody answers are given up by the caller after ``ring_s``. Of the answered
+    ones ``abandoned_share`` are dropped at once, because no agent is free (a predictive dialler). ``redial_share`` and
+    ``callback_share`` of the missed ones are tried again, or returned by the person called.
+    """
 
     share: Share
     origin: Literal["fixed", "mobile", "foreign", "short"]
-    callees: Literal["region", "anywhere", "regulars", "block"]
+    callees: Literal["region", "anywhere", "regulars", "block", "abroad"]
     lines: Annotated[int, msgspec.Meta(ge=1)]
     calls_per_line_hour: Positive
     open: Hour
@@ -109,6 +145,10 @@ class Organisation(_Strict, frozen=True):
     talk_s: Positive
     talk_sigma: Positive
     asserted_share: Share = 0.0
+    hangs_up_share: Share = 0.0
+    abandoned_share: Share = 0.0
+    redial_share: Share = 0.0
+    callback_share: Share = 0.0
 
 
 class Network(_Strict, frozen=True):
@@ -119,12 +159,46 @@ class Network(_Strict, frozen=True):
     subscriber: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class Delivery(_Strict, frozen=True):
+    """How events reach the log where they do not come as they happen (``simulate(as_delivered=True)``).
+
+    ``duplicate_share`` of events come twice, ``late_share`` come late: half of them within ``late_s`` seconds, none
+    later than ten minutes.
+    """
+
+    duplicate_share: Share = 0.0
+    late_share: Share = 0.0
+    late_s: Positive = 5.0
+
+
 class Reports(_Strict, frozen=True):
-    """Who complains: share of answered fraud calls, share of honest calls of organisations, and the median delay."""
+    """Who complains: share of answered fraud calls, share of honest calls of organisations, and the median delay.
+
+    Missed fraud calls are reported ``missed_factor`` times as often as answered ones. ``misdirected_share`` of the
+    complaints about fraud name another call of the same minutes.
+    """
 
     fraud_share: Share
     wrong_share: Share
     delay_h: Positive
+    missed_factor: Share = 0.0
+    misdirected_share: Share = 0.0
+
+
+class Adaptive(_Strict, frozen=True):
+    """How campaigns react to being blocked; every campaign draws its own values.
+
+    ``share`` of the campaigns react. Where nobody tells the simulator what was stopped, a number is taken to be
+    blocked after about ``calls_per_number`` calls; where somebody does, it is given up after about
+    ``stops_per_number`` stopped calls. After about ``numbers_per_route`` numbers the campaign takes other trunks and
+    peers, with a pause of about ``pause_s`` seconds.
+    """
+
+    share: Span
+    calls_per_number: Span
+    stops_per_number: Span
+    numbers_per_route: Span
+    pause_s: Span
 
 
 class Fraud(_Strict, frozen=True):
@@ -133,6 +207,7 @@ class Fraud(_Strict, frozen=True):
     share: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)]
     concurrent: Annotated[int, msgspec.Meta(ge=1)]
     kinds: dict[str, dict[str, Span]]
+    adaptive: Adaptive | None = None
 
 
 class Settings(_Strict, frozen=True):
@@ -152,6 +227,7 @@ class Settings(_Strict, frozen=True):
     network: Network
     reports: Reports
     fraud: Fraud
+    delivery: Delivery = Delivery()
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -167,7 +243,7 @@ class Scenario(msgspec.Struct, frozen=True):
         return str(self.tree["name"])
 
     def draw(self, seed: int) -> Settings:
-        """The settings of ``seed``: every range outside ``fraud.kinds`` replaced by one value from it."""
+        """The settings of ``seed``: every range replaced by one value, but those drawn per campaign."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x5CE7A810])))
         try:
             drawn = _drawn(self.tree, "$", rng)
@@ -177,11 +253,27 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 _KINDS_PATH: Final = "$.fraud.kinds"
+_ADAPTIVE_PATH: Final = "$.fraud.adaptive"
+_PLAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _PATH: Final = re.compile(r"`(\$[^`]*)`")
 
 
 def load_scenario(path: Path) -> Scenario:
-    """The scenario in the YAML file at ``path``; ConfigError with file, line and column when it cannot be meant."""
+    """The scenario in the YAML file at ``path``; ConfigError with file, line and column when it cannot be meant.
+
+    ``extends: <name>`` takes what the file does not say from the scenario of that name beside it. ``null`` takes a
+    campaign kind, or anything else that may be absent, out again.
+    """
+    tree, marks = _parsed(path)
+    if "extends" in tree:
+        tree, marks = _extended(path, tree, marks)
+    scenario = Scenario(path=str(path), tree=tree, marks=marks)
+    scenario.draw(0)  # every mistake shows when the file is read, not with an unlucky seed
+    return scenario
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], dict[str, Location]]:
+    """The tree of the file and where every value stands in it."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -190,9 +282,9 @@ def load_scenario(path: Path) -> Scenario:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", hint="save the file as UTF-8") from error
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_LOADER)
         marks = dict(_marks(node, "$", str(path))) if node is not None else {}
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = Location(str(path), mark.line + 1, mark.column + 1) if mark else Location(str(path))
@@ -200,9 +292,35 @@ def load_scenario(path: Path) -> Scenario:
         raise ConfigError.of([problem]) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a scenario is a mapping of sections", hint="begin with `name:` and `population:`")
-    scenario = Scenario(path=str(path), tree=tree, marks=marks)
-    scenario.draw(0)  # every mistake shows when the file is read, not with an unlucky seed
-    return scenario
+    return tree, marks
+
+
+def _extended(
+    path: Path, tree: dict[str, Any], marks: dict[str, Location]
+) -> tuple[dict[str, Any], dict[str, Location]]:
+    wanted = tree.pop("extends")
+    where = marks.get("$.extends", Location(str(path)))
+    if not isinstance(wanted, str) or not _PLAIN_NAME.fullmatch(wanted):
+        hint = "give the name of a scenario beside this one, without folder and ending"
+        raise ConfigError.of([Problem(f"extends: {wanted!r} is no name of a scenario", where, hint=hint)])
+    base, base_marks = _parsed(path.with_name(f"{wanted}.yaml"))
+    if "extends" in base:
+        hint = f"extend what {wanted} extends, and write down what differs"
+        raise ConfigError.of([Problem(f"extends: {wanted} extends another scenario itself", where, hint=hint)])
+    return _merged(base, tree), base_marks | marks
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(base)
+    for name, value in changes.items():
+        below = found.get(name)
+        if value is None:
+            found.pop(name, None)
+        elif isinstance(value, dict) and isinstance(below, dict) and "log" not in value and "log" not in below:
+            found[name] = _merged(below, value)
+        else:
+            found[name] = value
+    return found
 
 
 def find_scenario(name: str, config_dir: Path) -> Path:
@@ -276,6 +394,8 @@ def _drawn(value: object, path: str, rng: np.random.Generator) -> Any:
             else spans
             for kind, spans in value.items()
         }
+    if path == _ADAPTIVE_PATH and isinstance(value, dict):
+        return {name: _span(item, f"{path}.{name}") for name, item in value.items()}
     bounds = _bounds(value)
     if bounds is not None:
         _check_bounds(bounds, path)

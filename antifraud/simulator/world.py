@@ -2,91 +2,51 @@
 
 Nothing is stored per subscriber, so a population of twenty million costs no memory. A person's *position* decides
 the circle (40 neighbouring positions), the region (positions of a region are contiguous), and by integer mixing the
-number, the line type and the handset. A bijection from *rank* to position spreads activity over all circles.
+number, the line type, the SIM card and the handset. A bijection from *rank* to position spreads activity over all
+circles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from antifraud.simulator.call import Origin
+from antifraud.simulator.organisations import Trade, trades_of
+from antifraud.simulator.plan import (
+    BARE,
+    COUNTRIES,
+    EIGHT,
+    FIXED_STEMS,
+    HOME_BASE,
+    MOBILE_PREFIXES,
+    NETWORK_CODES,
+    OPERATOR_OF_PREFIX,
+    PLUS,
+    Bools,
+    Floats,
+    Ints,
+    below,
+    mix,
+    unit,
+)
 from antifraud.simulator.scenario import Settings
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
 CIRCLE: Final = 40
-HOME_BASE: Final = 70_000_000_000
-"""A home number is this plus its ten national digits."""
+INTERNATIONAL, NATIONAL, SUBSCRIBER = 0, 1, 2
 
-#: Mobile ranges of the national numbering plan (+7 7xx).
-MOBILE_PREFIXES: Final = np.array([700, 701, 702, 705, 706, 707, 708, 747, 771, 775, 776, 777, 778], dtype=np.int64)
 _MOBILE_PRIME: Final = 129_999_997
 _FIXED_PRIME: Final = 999_983
+_OPERATORS: Final = np.array([OPERATOR_OF_PREFIX.get(prefix, 0) for prefix in range(1000)], dtype=np.int64)
+_PORTING_DAYS: Final = 730
+_NETWORKS: Final = np.array(NETWORK_CODES, dtype=np.int64)
 
-#: The four leading national digits of fixed lines, by region.
-FIXED_STEMS: Final[dict[str, tuple[int, ...]]] = {
-    "KZ-10": (7222,),
-    "KZ-11": (7162,),
-    "KZ-15": (7132,),
-    "KZ-19": (7277,),
-    "KZ-23": (7122,),
-    "KZ-27": (7112,),
-    "KZ-31": (7262,),
-    "KZ-33": (7282,),
-    "KZ-35": (7212,),
-    "KZ-39": (7142,),
-    "KZ-43": (7242,),
-    "KZ-47": (7292,),
-    "KZ-55": (7182,),
-    "KZ-59": (7152,),
-    "KZ-61": (7253,),
-    "KZ-62": (7102,),
-    "KZ-63": (7232,),
-    "KZ-71": (7172,),
-    "KZ-75": (7272, 7273),
-    "KZ-79": (7252,),
-}
-
-#: Countries people call from: leading digits (country code and a mobile or city range), free digits, weight.
-#: The ranges that wangiri likes are here with a small weight, because honest people live there too.
-COUNTRIES: Final[tuple[tuple[int, int, float], ...]] = (
-    (791, 8, 18.0),
-    (792, 8, 12.0),
-    (790, 8, 10.0),
-    (99890, 7, 9.0),
-    (996555, 6, 8.0),
-    (90532, 7, 7.0),
-    (491512, 7, 5.0),
-    (86138, 8, 4.0),
-    (8210, 8, 4.0),
-    (97150, 7, 4.0),
-    (1212, 7, 3.0),
-    (44740, 7, 3.0),
-    (38067, 7, 2.0),
-    (48601, 6, 2.0),
-    (99255, 7, 2.0),
-    (99450, 7, 1.5),
-    (995555, 6, 1.5),
-    (21620, 6, 0.3),
-    (23276, 6, 0.2),
-    (25261, 7, 0.2),
-    (960777, 4, 0.2),
-    (37122, 6, 0.4),
-    (23675, 6, 0.1),
-    (535, 7, 0.2),
-)
-WANGIRI_COUNTRIES: Final = (17, 18, 19, 20, 21, 22, 23)
-
-EMERGENCY: Final = np.array([112, 101, 102, 103], dtype=np.int64)
-SHORT_CODES: Final = np.array([1414, 109, 111, 150, 116], dtype=np.int64)
-
-PLUS, BARE, EIGHT = 0, 1, 2
-"""How a number is written: +77…, 77…, 87…; abroad 810… stands for EIGHT."""
+#: Q.850 causes of calls that were not answered, with usual shares: no answer, busy, rejected, cancelled, absent,
+#: congestion.
+CAUSES: Final = np.array([19, 17, 21, 16, 20, 34], dtype=np.int64)
+_CAUSE_SHARES: Final = np.array([0.42, 0.22, 0.08, 0.18, 0.08, 0.02])
 
 _USER_AGENTS: Final = (
     "Oracle SBC",
@@ -101,49 +61,31 @@ _USER_AGENTS: Final = (
     "ZTE Softswitch/1.0.0",
     "",
 )
+#: What SIP scanners call themselves.
 SCANNERS: Final = ("friendly-scanner", "sipvicious", "pplsip", "Asterisk PBX 18.12.0", "Cisco-SIPGateway/IOS-12.x", "")
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """What a peer on a trunk looks like in SIP."""
-
-    src_ip: str
-    transport: str
-    user_agent: str
-    fingerprint: str
-
-
 class Trunk(msgspec.Struct, frozen=True):
-    """One trunk: how it writes numbers, and the peers behind it."""
+    """One trunk: how it writes numbers, and the peers behind it (indices into ``World.origins``)."""
 
     name: str
     caller_form: int
     callee_form: int
-    origins: tuple[Origin, ...]
+    origins: tuple[int, ...]
 
 
-def mix(values: npt.NDArray[np.uint64] | Ints, key: int) -> npt.NDArray[np.uint64]:
-    """splitmix64 of ``values`` under ``key``: a bijection of 64-bit integers that looks random."""
-    z = values.astype(np.uint64) + np.uint64((key * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+class Route(NamedTuple):
+    """A way into the network: a trunk and a peer on it, as indices."""
 
-
-def below(values: Ints, key: int, bound: int) -> Ints:
-    """An integer in [0, bound) that follows from each of ``values``."""
-    return (mix(values, key) % np.uint64(bound)).astype(np.int64)
-
-
-def unit(values: Ints, key: int) -> npt.NDArray[np.float64]:
-    """A number in [0, 1) that follows from each of ``values``."""
-    return (mix(values, key) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    trunk: int
+    origin: int
 
 
 class World:
     """One country, drawn from ``settings`` and ``seed``; the same whatever the time and the number of calls."""
 
-    def __init__(self, settings: Settings, seed: int, subscribers: int) -> None:
+    def __init__(self, settings: Settings, seed: int, subscribers: int, volume: float | None = None) -> None:
+        """``volume`` is calls per second over the week; without it what the subscribers make by themselves."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x0030171D])))
         self.settings = settings
         self.codes: tuple[str, ...] = tuple(sorted(settings.population.regions))
@@ -154,7 +96,7 @@ class World:
         self._bounds: Ints = np.concatenate([[0], np.cumsum(share)]).astype(np.int64) * CIRCLE
         self.size = int(self._bounds[-1])
         self.switches = tuple(f"sw-{code.lower()}" for code in self.codes)
-        self._key = int(rng.integers(1, 1 << 62))
+        self.key = int(rng.integers(1, 1 << 62))
         self._spread = self._coprime(rng, self.size)
         self._spread_by = int(rng.integers(self.size))
         self._work = self._coprime(rng, self.size)
@@ -165,17 +107,33 @@ class World:
         self._fixed_offset = int(rng.integers(_FIXED_PRIME))
         self._stems = np.array([FIXED_STEMS.get(code, (7172,))[0] for code in self.codes], dtype=np.int64)
         self._second = np.array([FIXED_STEMS.get(code, (7172,))[-1] for code in self.codes], dtype=np.int64)
-        self._country_bounds = np.cumsum([weight for _lead, _digits, weight in COUNTRIES])
-        self._country_bounds /= self._country_bounds[-1]
         self._leads = np.array([lead * 10**digits for lead, digits, _weight in COUNTRIES], dtype=np.int64)
         self._free = np.array([10**digits for _lead, digits, _weight in COUNTRIES], dtype=np.int64)
-        self.international = self._trunks(rng, "intl", settings.network.international)
-        self.national = self._trunks(rng, "nat", settings.network.national)
-        self.subscriber = self._trunks(rng, "sub", settings.network.subscriber)
-        self.trunks: tuple[Trunk, ...] = (*self.international, *self.national, *self.subscriber)
-        self.national_from = len(self.international)
-        self.subscriber_from = self.national_from + len(self.national)
+        self._found: list[Origin] = []
+        international = self._trunks(rng, "intl", settings.network.international)
+        national = self._trunks(rng, "nat", settings.network.national)
+        subscriber = self._trunks(rng, "sub", settings.network.subscriber)
+        self.trunks: tuple[Trunk, ...] = (*international, *national, *subscriber)
+        self.origins: tuple[Origin, ...] = tuple(self._found)
+        self._classes = np.cumsum([0, len(international), len(national), len(subscriber)])
+        self.caller_forms: Ints = np.array([trunk.caller_form for trunk in self.trunks], dtype=np.int64)
+        self.callee_forms: Ints = np.array([trunk.callee_form for trunk in self.trunks], dtype=np.int64)
+        self._peers: Ints = np.array([len(trunk.origins) for trunk in self.trunks], dtype=np.int64)
+        self._first_peer: Ints = np.array([trunk.origins[0] for trunk in self.trunks], dtype=np.int64)
         self._skews = rng.uniform(1.0, 2.5, 3)
+        # What differs from country to country without anybody having measured it: drawn widely.
+        chance = np.array([weight for _lead, _digits, weight in COUNTRIES]) * rng.lognormal(0.0, 0.6, len(COUNTRIES))
+        self._country_bounds: Floats = np.cumsum(chance) / chance.sum()
+        causes = _CAUSE_SHARES * rng.lognormal(0.0, 0.35, len(_CAUSE_SHARES))
+        self.cause_bounds: Floats = np.cumsum(causes) / causes.sum()
+        self.ring_shape = float(rng.uniform(2.5, 6.0))
+        self.eight_share = float(rng.uniform(0.35, 0.75))
+        self.local_share = float(rng.uniform(0.65, 0.95))
+        self.variety = float(rng.uniform(0.1, 0.6))
+        self.returned_answer = float(rng.uniform(0.6, 0.9))
+        self.complaint_sigma = float(rng.uniform(0.6, 1.2))
+        hourly = 3600 * (subscribers * settings.population.calls_per_day / 86_400 if volume is None else volume)
+        self.trades: tuple[Trade, ...] = trades_of(self, hourly)
 
     @staticmethod
     def _coprime(rng: np.random.Generator, size: int) -> int:
@@ -186,15 +144,16 @@ class World:
 
     def _trunks(self, rng: np.random.Generator, prefix: str, count: int) -> tuple[Trunk, ...]:
         trunks = []
+        tcp = rng.uniform(0.02, 0.4)
         for number in range(1, count + 1):
-            origins = []
-            for _ in range(int(rng.integers(3, 7))):
+            first = len(self._found)
+            for _ in range(int(rng.integers(2, 9))):
                 host = rng.integers(1, 255, 2)
                 net = "203.0.113" if prefix == "intl" else f"10.{20 if prefix == 'nat' else 40}.{int(host[0])}"
-                origins.append(
+                self._found.append(
                     Origin(
                         src_ip=f"{net}.{int(host[1])}",
-                        transport="tcp" if rng.random() < 0.15 else "udp",
+                        transport="tcp" if rng.random() < tcp else "udp",
                         user_agent=_USER_AGENTS[int(rng.integers(len(_USER_AGENTS)))],
                         fingerprint=f"{int(rng.integers(1 << 48)):012x}",
                     )
@@ -202,7 +161,7 @@ class World:
             forms = (PLUS, BARE) if prefix == "intl" else (PLUS, BARE, EIGHT)
             caller_form = forms[int(rng.integers(len(forms)))]
             callee_form = forms[int(rng.integers(len(forms)))]
-            trunks.append(Trunk(f"{prefix}-{number}", caller_form, callee_form, tuple(origins)))
+            trunks.append(Trunk(f"{prefix}-{number}", caller_form, callee_form, tuple(range(first, len(self._found)))))
         return tuple(trunks)
 
     # ------------------------------------------------------------------ people
@@ -215,11 +174,11 @@ class World:
     def region(self, people: Ints) -> Ints:
         """The region index of each person."""
         settled = np.searchsorted(self._bounds, people, side="right") - 1
-        return np.where(people < self.size, settled, below(people, self._key ^ 1, len(self.codes)))
+        return np.where(people < self.size, settled, below(people, self.key ^ 1, len(self.codes)))
 
     def mobile(self, people: Ints) -> Bools:
         """Whether each person's line is a mobile."""
-        return unit(people, self._key ^ 2) < self.settings.population.mobile_share
+        return unit(people, self.key ^ 2) < self.settings.population.mobile_share
 
     def number(self, people: Ints) -> Ints:
         """Each person's number, as an integer with the country code: 77011234567."""
@@ -240,12 +199,12 @@ class World:
         seat = people % CIRCLE
         other = (seat ^ distance) % CIRCLE
         other = np.where(other == seat, (seat + 1) % CIRCLE, other)
-        base = np.where(people < self.size, people - seat, below(people, self._key ^ 3, self.size // CIRCLE) * CIRCLE)
+        base = np.where(people < self.size, people - seat, below(people, self.key ^ 3, self.size // CIRCLE) * CIRCLE)
         return np.asarray(base + other, dtype=np.int64)
 
     def colleagues(self, rng: np.random.Generator, people: Ints) -> Ints:
         """For each person one of the work circle, which spans regions."""
-        settled = np.where(people < self.size, people, below(people, self._key ^ 4, self.size))
+        settled = np.where(people < self.size, people, below(people, self.key ^ 4, self.size))
         place = settled * self._work % self.size
         group = place - place % CIRCLE
         other = (group + rng.integers(0, CIRCLE, len(people))) % self.size
@@ -264,32 +223,57 @@ class World:
         """For each owner one of its ``count`` own people, who live in ``regions``."""
         slot = owners * count + rng.integers(0, count, len(owners))
         low: Ints = self._bounds[regions]
-        return low + np.floor(unit(slot, self._key ^ 5) * (self._bounds[regions + 1] - low)).astype(np.int64)
+        return low + np.floor(unit(slot, self.key ^ 5) * (self._bounds[regions + 1] - low)).astype(np.int64)
 
     def businesses(self, rng: np.random.Generator, count: int) -> Ints:
         """``count`` people whom strangers call: a seller, a shop; a small fixed part of the country, skewed."""
         pool = max(10, self.size // 120)
-        return below(np.floor(pool * rng.random(count) ** 1.7).astype(np.int64), self._key ^ 6, self.size)
+        return below(np.floor(pool * rng.random(count) ** 1.7).astype(np.int64), self.key ^ 6, self.size)
 
-    def imsi(self, people: Ints) -> Ints:
-        """The IMSI of each person (MCC 401)."""
-        return 401_010_000_000_000 + below(people, self._key ^ 7, 10_000_000_000)
+    def imsi(self, people: Ints, numbers: Ints, day: int) -> Ints:
+        """The IMSI (MCC 401) of each person, who has the mobile ``numbers``, on local ``day`` (days since 1970).
 
-    def imei(self, people: Ints) -> Ints:
-        """The handset of each person."""
-        return 350_000_000_000_000 + below(people, self._key ^ 8, 10_000_000_000_000)
+        Its network code is that of the range, but for ported numbers; a new SIM card has another subscriber part.
+        """
+        settings = self.settings.population
+        operator = _OPERATORS[numbers // 10_000_000 % 1000]
+        if settings.ported_share > 0:
+            # Half of those who ever leave are away on any day: each leaves and comes back on days of their own.
+            away = (day + below(people, self.key ^ 13, _PORTING_DAYS)) % _PORTING_DAYS < _PORTING_DAYS // 2
+            left = (unit(people, self.key ^ 11) < 2 * settings.ported_share) & away
+            operator = np.where(left, (operator + 1 + below(people, self.key ^ 12, 2)) % 3, operator)
+        card = self._renewed(people, settings.sim_days, day, self.key ^ 14)
+        part = below(card, self.key ^ 7, 10_000_000_000)
+        return 401_000_000_000_000 + _NETWORKS[operator] * 10_000_000_000 + part
+
+    def imei(self, people: Ints, day: int) -> Ints:
+        """The handset of each person on local ``day``: some numbers share one with a neighbour's (two SIM cards)."""
+        settings = self.settings.population
+        owners = people
+        if settings.dual_sim_share > 0:
+            pairs = people >> 1
+            owners = np.where(unit(pairs, self.key ^ 15) < settings.dual_sim_share, pairs << 1, people)
+        handset = self._renewed(owners, settings.handset_days, day, self.key ^ 16)
+        return 350_000_000_000_000 + below(handset, self.key ^ 8, 10_000_000_000_000)
+
+    @staticmethod
+    def _renewed(people: Ints, every_days: int, day: int, key: int) -> Ints:
+        """A key for what each person has on ``day``, when it is replaced every so many days (0: never)."""
+        if not every_days:
+            return people
+        return people * 4096 + (day + below(people, key, every_days)) // every_days % 4096
 
     # ------------------------------------------------------------------ numbers that are nobody's, and abroad
 
     def abroad(self, keys: Ints) -> Ints:
         """The number of the foreigner who follows from each of ``keys``."""
-        country = np.searchsorted(self._country_bounds, unit(keys, self._key ^ 9), side="right")
+        country = np.searchsorted(self._country_bounds, unit(keys, self.key ^ 9), side="right")
         return self.in_country(country, keys)
 
     def in_country(self, country: Ints, keys: Ints) -> Ints:
         """A number of ``country`` (index into COUNTRIES) that follows from each of ``keys``."""
         free = self._free[country]
-        digits = (mix(keys, self._key ^ 10) % free.astype(np.uint64)).astype(np.int64)
+        digits = (mix(keys, self.key ^ 10) % free.astype(np.uint64)).astype(np.int64)
         # A first free digit of 0 or 1 is invalid in some plans (North America); 2-9 is valid in all of these.
         tenth = free // 10
         return np.asarray(self._leads[country] + (2 + digits // tenth % 8) * tenth + digits % tenth, dtype=np.int64)
@@ -307,30 +291,19 @@ class World:
 
     def pick_trunks(self, rng: np.random.Generator, kind: int, count: int) -> Ints:
         """``count`` indices into ``trunks`` of one class (0 international, 1 national, 2 subscriber), skewed."""
-        first = (0, self.national_from, self.subscriber_from)[kind]
-        size = (len(self.international), len(self.national), len(self.subscriber))[kind]
+        first, size = int(self._classes[kind]), int(self._classes[kind + 1] - self._classes[kind])
         skewed: Ints = np.floor(size * rng.random(count) ** float(self._skews[kind])).astype(np.int64)
         return first + skewed
 
+    def from_abroad(self, trunks: Ints) -> Bools:
+        """Which of ``trunks`` (indices) are international ones."""
+        return np.asarray(trunks < self._classes[1])
 
-def written(number: int, form: int) -> str:
-    """``number`` (an integer with its country code) in one of the three forms; short codes as they are."""
-    if number < 1_000_000:
-        return str(number)
-    if form == PLUS:
-        return f"+{number}"
-    if form == BARE:
-        return str(number)
-    return f"8{number - HOME_BASE}" if 76_000_000_000 <= number < 78_000_000_000 else f"810{number}"
+    def peers(self, trunks: Ints, chance: Floats) -> Ints:
+        """For each of ``trunks`` the index of one of its origins, by ``chance`` in [0, 1)."""
+        return self._first_peer[trunks] + np.floor(chance * self._peers[trunks]).astype(np.int64)
 
-
-def written_all(numbers: Ints, forms: Ints) -> Sequence[str]:
-    """``written`` of many numbers."""
-    home = (numbers >= 76_000_000_000) & (numbers < 78_000_000_000)
-    short = numbers < 1_000_000
-    kind = np.where(short, BARE, np.where((forms == EIGHT) & ~home, 3, forms))
-    shown = np.where((forms == EIGHT) & home & ~short, numbers - HOME_BASE, numbers)
-    return [_FORMATS[k] % n for k, n in zip(kind.tolist(), shown.tolist(), strict=True)]
-
-
-_FORMATS: Final = ("+%d", "%d", "8%d", "810%d")
+    def causes(self, chance: Floats) -> Ints:
+        """Why a call was not answered (Q.850), by ``chance`` in [0, 1)."""
+        found: Ints = CAUSES[np.minimum(np.searchsorted(self.cause_bounds, chance, side="right"), len(CAUSES) - 1)]
+        return found

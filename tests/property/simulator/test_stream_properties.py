@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from antifraud.domain import EventKind
 from antifraud.settings import data_dir
 from antifraud.simulator import DEFAULT_START, find_scenario, load_scenario, simulate
-from antifraud.simulator.world import World, mix, written, written_all
+from antifraud.simulator.plan import mix, written_all
+from antifraud.simulator.world import World
 
 NATIONAL = load_scenario(find_scenario("national", data_dir("config")))
 
@@ -50,6 +51,15 @@ def test_people_have_numbers_of_their_own_and_friends_at_home(seed: int, people:
     assert ((colleagues >= 0) & (colleagues < world.size)).all()
     ranks = np.unique(rng.integers(0, world.size, 3000))
     assert len(np.unique(world.by_rank(ranks))) == len(ranks)
+
+
+def written(number: int, form: int) -> str:
+    """One number as a switch writes it: form 0 with plus, 1 bare, 2 after a trunk prefix."""
+    if number < 1_000_000:
+        return str(number)
+    if form == 2:
+        return f"8{number - 70_000_000_000}" if 76_000_000_000 <= number < 78_000_000_000 else f"810{number}"
+    return ("+", "")[form] + str(number)
 
 
 @given(st.lists(st.tuples(st.integers(101, 99_999_999_999_999), st.integers(0, 2)), min_size=1, max_size=30))

@@ -26,6 +26,15 @@ def test_writes_a_file_and_a_summary(tmp_path: Path) -> None:
     assert summary["start"] == 1_769_918_400.0  # local time of the scenario, UTC+5
 
 
+def test_events_as_they_arrive_are_still_so_many_calls(tmp_path: Path) -> None:
+    out = tmp_path / "events.jsonl"
+    found = _run("--calls", "2000", "--as-delivered", "--out", str(out), "--json")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["calls"] == 2000
+    times = [json.loads(line)["ts"] for line in out.read_text(encoding="utf-8").splitlines()]
+    assert times != sorted(times)
+
+
 def test_a_pipe_gets_events_and_nothing_else() -> None:
     found = _run("--calls", "5", "--out", "-")
     assert found.returncode == 0
