@@ -1,9 +1,12 @@
 """What lists cost: ``python benchmarks/lists.py`` prints JSON.
 
 For each kind and size, each in a process of its own: seconds to read the CSV file and to make the table, megabytes that
-the list keeps and that reading it took at most, and nanoseconds a look-up in the best of several rounds, of entries
-(``hit``), of texts that are not there (``miss``) and with a thousand run-time changes over it (``amended``).
-``empty_ns`` is a function that does nothing, measured beside it: what the machine was worth at that moment.
+the list keeps and that reading it took at most. Then nanoseconds a look-up, as a rule makes it: ``caller in
+lists.sample``, compiled, asked of one call after another, none of them twice, each timed for itself. ``p50`` is their
+median without that of a rule that looks nothing up (``frame_p50``), ``p99`` likewise: of callers that are in the list
+(``hit``), that are not (``miss``), of both with a thousand run-time changes over the list (``amended``), and of callers
+that those changes are about (``changed``). ``amend_ms`` is what a thousand changes cost at once, ``amend_one_ms`` what
+one more costs.
 """
 
 from __future__ import annotations
@@ -23,12 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from antifraud.rulekit import load_lists
+from antifraud.rulekit.compiler import Clause, compile_pack
+from antifraud.rulekit.tree import Compare, Condition, Listed, Literal, Slot
 
-SIZES = (1_000, 100_000, 1_000_000, 5_000_000)
+SIZES = (0, 1_000, 100_000, 1_000_000, 5_000_000)
 KINDS = ("numbers", "prefixes", "ranges", "trunks", "user_agents")
 MOST = {"trunks": 100_000, "user_agents": 100_000}
-ASKED = 20_000
-ROUNDS = 7
+CHANGES = 1_000
+ASKED = 50_000
+TS = 1.8e9
+ENDED, LATER = 1.7e9, 2e9
 
 LIST = """\
 list: sample
@@ -60,31 +67,81 @@ def entries(kind: str, count: int) -> list[str]:
     return [f"{rng.randrange(16**6):06x} dialer {number}" for number in range(count)]
 
 
-def questions(kind: str, listed: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Texts that are in the list, and as many that are (nearly all) not."""
-    rng = random.Random(5)
-    chosen = [rng.choice(listed) for _ in range(ASKED)]
-    if kind == "numbers":
-        return chosen, [f"+{rng.randrange(10_000_000_000, 99_999_999_999)}" for _ in chosen]
+def taken_in(kind: str, entry: str, rng: random.Random) -> str:
+    """A text that ``entry`` takes in."""
     if kind == "ranges":
-        hits = [str(int(text.partition("-")[0]) + 7) for text in chosen]
-        return [f"+{text}" for text in hits], [f"+{rng.randrange(770_000_000, 799_999_999)}77" for _ in chosen]
+        return f"+{int(entry.partition('-')[0]) + rng.randrange(50)}"
     if kind == "prefixes":
-        return [f"{text}00000"[:12] for text in chosen], [f"+7{rng.randrange(10**10):010d}" for _ in chosen]
+        return f"{entry}{rng.randrange(10**6):06d}"[:12]
+    return entry.replace("*", "-1")
+
+
+def others(kind: str, rng: random.Random) -> list[str]:
+    """Texts that are (nearly all) in no list."""
+    if kind == "numbers":
+        return [f"+{rng.randrange(10_000_000_000, 99_999_999_999)}" for _ in range(ASKED)]
+    if kind == "ranges":
+        return [f"+{rng.randrange(770_000_000, 799_999_999)}{rng.randrange(50, 100)}" for _ in range(ASKED)]
+    if kind == "prefixes":
+        return [f"+7{rng.randrange(10**10):010d}" for _ in range(ASKED)]
+    return [f"other {rng.randrange(500)}" for _ in range(ASKED)]
+
+
+def questions(kind: str, listed: Sequence[str]) -> dict[str, list[str]]:
+    """Texts to look up: some that are in the list, some that are not, and some that changes are about."""
+    rng = random.Random(5)
     # A shard has few trunks and user agents, and answers about them are remembered.
-    few = [text.replace("*", "-1") for text in chosen[:500]]
-    return [rng.choice(few) for _ in chosen], [f"other {rng.randrange(500)}" for _ in chosen]
+    few = kind in ("trunks", "user_agents")
+    pool = listed[:500] if few else listed
+    return {
+        "hit": [taken_in(kind, rng.choice(pool), rng) for _ in range(ASKED)] if listed else [],
+        "miss": others(kind, rng),
+        "changed": [taken_in(kind, entry, rng) for entry in rng.choices(changes(kind, listed), k=ASKED)],
+    }
 
 
-def best(ask: Callable[[str, float], float], texts: Sequence[str]) -> int:
-    """Nanoseconds a look-up in the best of the rounds."""
-    fastest = sys.maxsize
-    for _ in range(ROUNDS):
-        begun = time.perf_counter_ns()
-        for text in texts:
-            ask(text, -1.0)
-        fastest = min(fastest, time.perf_counter_ns() - begun)
-    return round(fastest / len(texts))
+def changes(kind: str, listed: Sequence[str]) -> list[str]:
+    """What changes at run time: entries that are new, then as many that are taken out (if there are so many)."""
+    gone = list(listed[: CHANGES // 2])
+    known = set(listed)
+    new = [entry for entry in entries(kind, 3 * CHANGES) if entry not in known]
+    return [*new[: CHANGES - len(gone)], *gone]
+
+
+def rule(condition: Condition, lookup: Callable[[str, float], float]) -> Callable[..., Any]:
+    """A rule with this condition alone, compiled."""
+    return compile_pack("sample", [Clause(condition)], {"sample": lookup})
+
+
+CALLER, TIME = Slot("caller", 0, "text"), Slot("ts", 1, "number")
+LOOKS_UP = Listed(CALLER, "sample", TIME)
+LOOKS_NOTHING_UP = Compare(">=", TIME, Literal(TS))
+
+
+def timed(function: Callable[..., Any], texts: Sequence[str]) -> list[int]:
+    """Nanoseconds of each evaluation, sorted."""
+    rows: list[Sequence[object]] = [(text, TS) for text in texts]
+    clock = time.perf_counter_ns
+    spent = []
+    for row in rows:
+        begun = clock()
+        function(row, ())
+        spent.append(clock() - begun)
+    return sorted(spent)
+
+
+def figures(name: str, lookup: Callable[[str, float], float], texts: Sequence[str]) -> dict[str, int]:
+    """p50 and p99 of looking ``texts`` up."""
+    if not texts:
+        return {}
+    framed = timed(rule(LOOKS_NOTHING_UP, lookup), texts)
+    frame = framed[len(framed) // 2]
+    spent = timed(rule(LOOKS_UP, lookup), texts)
+    return {
+        f"{name}_p50": spent[len(spent) // 2] - frame,
+        f"{name}_p99": spent[len(spent) * 99 // 100] - frame,
+        "frame_p50": frame,
+    }
 
 
 def resident_mb() -> float:
@@ -99,12 +156,7 @@ def peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1e3
 
 
-def empty(_text: str, otherwise: float) -> float:
-    """What calling a function costs by itself."""
-    return otherwise
-
-
-def measure(folder: Path, kind: str, hits: list[str], misses: list[str], changed: list[str]) -> dict[str, Any]:
+def measure(folder: Path, kind: str, asked: dict[str, list[str]], changed: list[str]) -> dict[str, Any]:
     """One list in this process, which has done nothing else."""
     import numpy as np  # so that its own memory is not counted as the list's
 
@@ -118,7 +170,7 @@ def measure(folder: Path, kind: str, hits: list[str], misses: list[str], changed
     table = item.table()
     built = time.perf_counter() - begun
     gc.collect()
-    result = {
+    result: dict[str, Any] = {
         "kind": kind,
         "entries": len(item.entries),
         "table": type(table).__name__.strip("_"),
@@ -126,19 +178,29 @@ def measure(folder: Path, kind: str, hits: list[str], misses: list[str], changed
         "table_s": round(built, 2),
         "kept_mb": round(resident_mb() - before, 1),
         "peak_mb": round(peak_mb() - before, 1),
-        "empty_ns": best(empty, hits),
-        "hit_ns": best(table.until, hits),
-        "miss_ns": best(table.until, misses),
     }
-    assert all(table.until(text, -1.0) > 0 for text in hits)
+    for name in ("hit", "miss"):
+        result |= figures(name, table.until, asked[name])
+    assert all(table.until(text, -1.0) > 0 for text in asked["hit"])
+    standing = {entry for entry in changed if item.entries.find(entry)[1]}
+    new = [entry for entry in changed if entry not in standing]
+    added = {entry: (float("inf"), LATER, ENDED)[at % 3] for at, entry in enumerate(new)}
     begun = time.perf_counter()
-    table.amend(dict.fromkeys(changed[:500], 2e9), set(changed[500:]))
+    table.amend(added, standing)
     result["amend_ms"] = round((time.perf_counter() - begun) * 1e3, 2)
-    result["amended_ns"] = best(table.until, [*hits[: ASKED // 2], *misses[: ASKED // 2]])
+    last = added.popitem()
     begun = time.perf_counter()
-    found = item.taking_in(hits[0])
-    result["check_ms"] = round((time.perf_counter() - begun) * 1e3, 2)
-    assert found
+    table.amend(added, standing)
+    result["amend_one_ms"] = round((time.perf_counter() - begun) * 1e3, 2)
+    table.amend(dict([*added.items(), last]), standing)
+    mixed = [text for pair in zip(asked["hit"] or asked["changed"], asked["miss"], strict=True) for text in pair]
+    result |= figures("amended", table.until, mixed)
+    result |= figures("changed", table.until, asked["changed"])
+    if asked["hit"]:
+        begun = time.perf_counter()
+        found = item.taking_in(asked["hit"][0])
+        result["check_ms"] = round((time.perf_counter() - begun) * 1e3, 2)
+        assert found
     return result
 
 
@@ -151,27 +213,29 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most", type=int, default=SIZES[-1], help="no more entries than this")
+    parser.add_argument("--least", type=int, default=0, help="no fewer entries than this")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind")
+    parser.add_argument("--until", action="store_true", help="every other entry has an end")
     chosen = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     results = []
     for kind in chosen.kind or KINDS:
         for size in SIZES:
-            if size > min(chosen.most, MOST.get(kind, size)):
+            if not chosen.least <= size <= min(chosen.most, MOST.get(kind, size)):
                 continue
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place)
                 (folder / "lists").mkdir()
                 (folder / "lists" / "sample.yaml").write_text(LIST.format(kind=kind))
                 listed = entries(kind, size)
+                ends = ("", ",2030-01-01") if chosen.until else ("", "")
                 with (folder / "lists" / "sample.csv").open("w") as file:
-                    file.write("value\n")
-                    file.writelines(f"{entry}\n" for entry in listed)
-                hits, misses = questions(kind, listed)
-                changed = listed[:1_000]
+                    file.write("value,until\n" if chosen.until else "value\n")
+                    file.writelines(f"{entry}{ends[at % 2] or ',' * chosen.until}\n" for at, entry in enumerate(listed))
+                given = (folder, kind, questions(kind, listed), changes(kind, listed))
                 del listed
                 ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=child, args=(theirs, folder, kind, hits, misses, changed))
+                process = spawn.Process(target=child, args=(theirs, *given))
                 process.start()
                 theirs.close()
                 results.append(ours.recv())

@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from antifraud.decision.bundle import Bundle
+from antifraud.decision.bundle import Bundle, windows_changed
 from antifraud.decision.facts import MODEL_FACTS, FactBook, Prepared
-from antifraud.decision.policy import Policy, RegionPolicy
+from antifraud.decision.policy import Policy, RegionPolicy, score_levels
 from antifraud.decision.texts import say
-from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Reason, Stage, Verdict, cap
+from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, Reason, Stage, Verdict, cap
 from antifraud.features import Fold
 from antifraud.numbering import Numbering
 from antifraud.rulekit import Hit, Params
@@ -79,10 +79,7 @@ class Decider:
         bundle then stays.
         """
         if bundle.windows.digest != self._bundle.windows.digest:
-            raise ModelError(
-                "the windows have changed; a running engine keeps those it has",
-                hint="restart the engine: windows that stay keep their past, new ones are folded from the log",
-            )
+            raise windows_changed(self._bundle.windows.digests, bundle.windows.digests)
         self._install(bundle, self._model)
 
     def _install(self, bundle: Bundle, model: Model | None) -> None:
@@ -96,19 +93,8 @@ class Decider:
 
     @staticmethod
     def _region(region: RegionPolicy, bundle: Bundle, model: Model | None) -> _Region:
-        levels: list[tuple[float, Verdict]] = []
-        if model is not None:
-            certified = model.thresholds
-            for at, own, verdict in (
-                (region.block_at, certified.block, Verdict.BLOCK),
-                (region.divert_at, certified.divert, Verdict.DIVERT),
-                (region.challenge_at, certified.challenge, Verdict.CHALLENGE),
-                (region.label_at, certified.label, Verdict.LABEL),
-            ):
-                threshold = at if at is not None else own
-                if threshold is not None:
-                    levels.append((threshold, verdict))
-        return _Region(region, tuple(levels), bundle.rules.params(region.params))
+        levels = score_levels(region, model.thresholds) if model is not None else ()
+        return _Region(region, levels, bundle.rules.params(region.params))
 
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
@@ -135,6 +121,7 @@ class Decider:
         if not setups:
             return []
         scores: list[float] | None = None
+        matrix: npt.NDArray[np.float64] | None = None
         if self._model is not None:
             matrix = self._matrix(values, setups)
             if self._columns is not None:
@@ -144,7 +131,11 @@ class Decider:
         decisions = []
         for position, item in enumerate(setups):
             score = scores[position] if scores is not None else None
-            decisions.append(self._judge(item, windows[position], score, bool(duplicate[position])))
+            decision = self._judge(item, windows[position], score, bool(duplicate[position]))
+            if matrix is not None and any(reason.by == "score" for reason in decision.reasons):
+                seen = tuple(None if value != value else value for value in matrix[position].tolist())
+                decision = msgspec.structs.replace(decision, features=seen)
+            decisions.append(decision)
         return decisions
 
     def _fold(
@@ -203,6 +194,7 @@ class Decider:
         if model_stage is not Stage.ENFORCE:
             carried = Verdict.ALLOW
         label = ""
+        code = 0
         targets: list[tuple[int, str]] = []
         grounds: list[tuple[int, int, Reason]] = []
         for position, hit in enumerate(hits):
@@ -218,6 +210,7 @@ class Decider:
             )
             if enforced:
                 label = label or hit.label
+                code = code or hit.code
                 if hit.target:
                     targets.append((verdict, hit.target))
                 carried = max(carried, verdict)
@@ -233,7 +226,9 @@ class Decider:
         reasons = tuple(ground[2] for ground in grounds[:MAX_REASONS])
         # The hardest enforced hit that names a target wins, also when a still harder one is capped to a diversion.
         target = max(targets, key=lambda named: named[0])[1] if targets else ""
-        return self._decision(item, region, carried, full, reasons, score, duplicate, label=label, target=target)
+        return self._decision(
+            item, region, carried, full, reasons, score, duplicate, label=label, target=target, code=code
+        )
 
     def _decision(
         self,
@@ -248,6 +243,7 @@ class Decider:
         protected: bool = False,
         label: str = "",
         target: str = "",
+        code: int = 0,
     ) -> Decision:
         event, policy = item.event, region.policy
         # A call that belongs to no region that we know is watched and left alone.
@@ -287,6 +283,7 @@ class Decider:
             protected=protected,
             target=target,
             label=label,
+            code=code if verdict is Verdict.BLOCK else 0,
             bundle=self._bundle.digest,
             model=self._model.id if self._model is not None else "",
             duplicate=duplicate,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from antifraud.domain import Ceiling
+from antifraud.domain import Ceiling, Verdict
+
+if TYPE_CHECKING:
+    from antifraud.scoring import Thresholds
 
 
 class RegionPolicy(msgspec.Struct, frozen=True):
@@ -61,3 +64,15 @@ class Policy(msgspec.Struct, frozen=True):
             if fnmatch.fnmatchcase(trunk, pattern):
                 return name
         return ""
+
+
+def score_levels(region: RegionPolicy, certified: Thresholds) -> tuple[tuple[float, Verdict], ...]:
+    """(score from which on, verdict) from hard to mild: the region's own thresholds, else those ``certified``."""
+    levels = (
+        (region.block_at, certified.block, Verdict.BLOCK),
+        (region.divert_at, certified.divert, Verdict.DIVERT),
+        (region.challenge_at, certified.challenge, Verdict.CHALLENGE),
+        (region.label_at, certified.label, Verdict.LABEL),
+    )
+    chosen = ((own if own is not None else theirs, verdict) for own, theirs, verdict in levels)
+    return tuple((threshold, verdict) for threshold, verdict in chosen if threshold is not None)

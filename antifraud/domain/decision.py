@@ -20,7 +20,9 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     ``verdict`` is carried out; ``full_verdict`` is what full enforcement (every rule and the model at enforce, no
     ceiling) would have given. ``id`` follows from shard, call and numbers alone, so a decision that is written
     twice is recognised. ``late`` and ``duplicate`` say how it was delivered: late ones were not pushed to the
-    switch, duplicates answer a repeated setup and were not counted again.
+    switch, duplicates answer a repeated setup and were not counted again. ``code`` is the SIP status of a refusal that
+    a rule asks for; 0: that of the region. ``features`` are what the model saw, in its order, None for missing; only
+    where the score asks for a verdict, so that it can be explained later.
     """
 
     id: str
@@ -41,8 +43,10 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     protected: bool = False
     target: str = ""
     label: str = ""
+    code: int = 0
     bundle: str = ""
     model: str = ""
+    features: tuple[float | None, ...] = ()
     duplicate: bool = False
     late: bool = False
 

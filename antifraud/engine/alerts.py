@@ -7,6 +7,9 @@ the engine trims from the stream before it could be sent is counted as lost.
 
 Topic: ``<prefix>/<shard>/<region>/<verdict>``, the verdict being the one that was carried out. No alert is raised in
 regions whose ceiling is *off*, for calls that full enforcement allows, and for repeated setups.
+
+Why the model scored a call as it did is worked out here, beside the loop that decides: in a thread, for at most a
+quarter of a second a batch. Alerts that come after that go without.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -41,12 +45,17 @@ _LOOK_BACK_MS: Final = 60_000
 _PAUSE_S: Final = (0.1, 5.0)
 _STOP_S: Final = 3.0
 _QOS: Final = 1
+_EXPLAINING_S: Final = 0.25
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
+Explain = Callable[[Decision], tuple[str, ...]]
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """The message, as JSON. ``verdict`` was carried out, ``full_verdict`` is what full enforcement would have done."""
+    """The message, as JSON. ``verdict`` was carried out, ``full_verdict`` is what full enforcement would have done.
+
+    ``explanation``: sentences on the score, in the region's language, when it asks for a verdict.
+    """
 
     v: int
     id: str
@@ -63,9 +72,10 @@ class Alert(msgspec.Struct, frozen=True):
     target: str
     score: float | None
     late: bool
+    explanation: tuple[str, ...] = ()
 
 
-def alert_of(decision: Decision) -> Alert | None:
+def alert_of(decision: Decision, explanation: tuple[str, ...] = ()) -> Alert | None:
     """The alert that ``decision`` raises; None when it raises none."""
     if (
         decision.full_verdict == Verdict.ALLOW.word
@@ -90,6 +100,7 @@ def alert_of(decision: Decision) -> Alert | None:
         target=decision.target,
         score=decision.score,
         late=decision.late,
+        explanation=explanation,
     )
 
 
@@ -133,10 +144,17 @@ def read_broker(options: AlertSettings) -> Broker:
 
 
 class Alerts:
-    """Publishes the alerts of one shard. ``counts``: published, skipped, lost, garbled, reconnected."""
+    """Publishes the alerts of one shard. ``counts``: published, skipped, lost, garbled, reconnected, unexplained."""
 
     def __init__(
-        self, redis_url: str, shard: str, options: AlertSettings, stop: asyncio.Event, *, timeout_s: float = 2.0
+        self,
+        redis_url: str,
+        shard: str,
+        options: AlertSettings,
+        stop: asyncio.Event,
+        *,
+        timeout_s: float = 2.0,
+        explain: Explain | None = None,
     ) -> None:
         self._stop = stop
         self._broker = read_broker(options)
@@ -146,6 +164,7 @@ class Alerts:
         self._consumer = options.consumer or socket.gethostname()
         self._claim_at = 0.0
         self._away = ""
+        self._explain = explain
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -256,25 +275,30 @@ class Alerts:
         """Publish one batch and acknowledge what was confirmed; the first failure is raised after that."""
         done: list[bytes] = []
         counts: Counter[str] = Counter()
-        sending: list[tuple[bytes, str, bytes]] = []
+        decided: list[tuple[bytes, Decision]] = []
         for entry_id, fields in entries:
             if not fields:
                 counts["lost"] += 1
                 done.append(entry_id)
                 continue
             try:
-                alert = alert_of(decode_decision(fields))
+                decision = decode_decision(fields)
             except EventError as error:
                 _LOG.warning("decision %s cannot be read: %s", entry_id.decode(), error)
                 counts["garbled"] += 1
                 done.append(entry_id)
                 continue
-            if alert is None:
+            if alert_of(decision) is None:
                 counts["skipped"] += 1
                 done.append(entry_id)
             else:
-                topic = topic_of(self._options.topic_prefix, alert)
-                sending.append((entry_id, topic, msgspec.json.encode(alert)))
+                decided.append((entry_id, decision))
+        explanations = await self._explained([decision for _entry, decision in decided], counts)
+        sending: list[tuple[bytes, str, bytes]] = []
+        for (entry_id, decision), explanation in zip(decided, explanations, strict=True):
+            alert = alert_of(decision, explanation)
+            assert alert is not None, "it raised one before"
+            sending.append((entry_id, topic_of(self._options.topic_prefix, alert), msgspec.json.encode(alert)))
         results = await asyncio.gather(
             *(client.publish(topic, payload, qos=_QOS) for _entry, topic, payload in sending), return_exceptions=True
         )
@@ -291,12 +315,38 @@ class Alerts:
         if failure is not None:
             raise failure
 
+    async def _explained(self, decisions: Sequence[Decision], counts: Counter[str]) -> list[tuple[str, ...]]:
+        """The explanation of each; empty where there is nothing to explain, or no time left for it."""
+        explain = self._explain
+        if explain is None or not any(decision.features for decision in decisions):
+            return [()] * len(decisions)
+
+        def work() -> list[tuple[str, ...]]:
+            until = time.monotonic() + _EXPLAINING_S
+            found: list[tuple[str, ...]] = []
+            for decision in decisions:
+                if not decision.features:
+                    found.append(())
+                elif time.monotonic() >= until:
+                    counts["unexplained"] += 1
+                    found.append(())
+                else:
+                    found.append(explain(decision))
+            return found
+
+        try:
+            return await asyncio.to_thread(work)
+        except Exception:  # noqa: BLE001 - an alert without its explanation is still an alert
+            _LOG.exception("alerts go without explanations from now on")
+            self._explain = None
+            return [()] * len(decisions)
+
     async def _acknowledge(self, done: Sequence[bytes], counts: Counter[str]) -> None:
         if not done:
             return
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.xack(self._keys.decisions, GROUP, *done)
-            for name in ("published", "lost", "garbled"):
+            for name in ("published", "lost", "garbled", "unexplained"):
                 if counts[name]:
                     pipe.hincrby(self._keys.counters, f"alerts.{name}", counts[name])
             await pipe.execute()
@@ -304,14 +354,20 @@ class Alerts:
 
 
 async def run_alerts(
-    redis_url: str, shard: str, options: AlertSettings, stop: asyncio.Event, *, timeout_s: float = 2.0
+    redis_url: str,
+    shard: str,
+    options: AlertSettings,
+    stop: asyncio.Event,
+    *,
+    timeout_s: float = 2.0,
+    explain: Explain | None = None,
 ) -> None:
-    """Publish the alerts of ``shard`` until ``stop`` is set.
+    """Publish the alerts of ``shard`` until ``stop`` is set; ``explain``, called in a thread, says why of a score.
 
     Raises ConfigError when ``options`` name no broker that could be tried; a broker or Redis that is away is waited
     for. At the end the batch that is under way may finish; what it does not confirm in time is sent by the next run.
     """
-    alerts = Alerts(redis_url, shard, options, stop, timeout_s=timeout_s)
+    alerts = Alerts(redis_url, shard, options, stop, timeout_s=timeout_s, explain=explain)
     work = asyncio.ensure_future(alerts.run())
     waiter = asyncio.ensure_future(stop.wait())
     try:

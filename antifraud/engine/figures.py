@@ -15,7 +15,8 @@ class Figures(msgspec.Struct, frozen=True):
     """A copy of the engine's numbers. Nobody changes the mappings any more.
 
     ``counts`` are the engine's counters since its start, by the names they have in Redis; ``latency_s`` is the sum of
-    all latencies in seconds; ``fold`` is what ``Fold.stats`` said.
+    all latencies in seconds; ``fold`` is what ``Fold.stats`` said. ``refused``: the rules that were to be taken last
+    were refused, so those in force are older ones.
     """
 
     counts: Mapping[str, int] = {}
@@ -23,6 +24,7 @@ class Figures(msgspec.Struct, frozen=True):
     fold: Mapping[str, int | float] = {}
     serving: bool = False
     killed: bool = False
+    refused: bool = False
     bundle: str = ""
     model: str = ""
 

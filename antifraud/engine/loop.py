@@ -19,6 +19,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,21 +29,23 @@ from typing import Any, Final, cast
 import msgspec
 from redis import exceptions as redis_errors
 
-from antifraud.decision import Bundle, Decider, Prepared, RegionPolicy
+from antifraud.decision import Decider, Prepared, RegionPolicy, stopped_report
 from antifraud.domain import (
     AntifraudError,
     CallEvent,
     Decision,
     EventError,
-    EventKind,
     Quarantined,
     QueueError,
     Verdict,
     check_event,
 )
 from antifraud.domain.event import MAX_DEADLINE_MS
+from antifraud.engine.control_stream import ControlStream
 from antifraud.engine.figures import LATENCY_STEPS_MS, Figures
-from antifraud.engine.run_time_lists import RunTimeLists, control_state
+from antifraud.engine.reloading import Reloader, RulesPlace
+from antifraud.engine.rules_state import RulesWatch
+from antifraud.engine.run_time_lists import RunTimeLists
 from antifraud.engine.snapshots import Restored, SnapshotStore
 from antifraud.features import Fold, Limits
 from antifraud.queues import (
@@ -61,12 +64,15 @@ from antifraud.queues import (
     shown_url,
     waiting_switch,
 )
-from antifraud.queues.protocol import CONTROL_MAXLEN, QUARANTINE_MAXLEN
+from antifraud.queues.protocol import CONTROL_MAXLEN, LIST_OPERATIONS, OPERATIONS, QUARANTINE_MAXLEN
 
 _LOG = logging.getLogger("antifraud.engine")
 _BLOCK_MS: Final = 200
 _SERVER_MINIMUM: Final = (6, 2)
 _AHEAD_S: Final = 5.0
+_MOST_SAID: Final = 8_192
+_SWITCH_S: Final = 0.0005
+"""How long another thread may keep the loop waiting for the interpreter: one that takes in a large list, say."""
 _STOPPING: Final = (Verdict.DIVERT.word, Verdict.BLOCK.word)
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
@@ -77,7 +83,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
 
     ``deadline_ms`` holds for a setup that names a reply key and no deadline of its own. ``limits`` are those of the
     decider's fold; a fold that is restored gets the same. ``feedback``: a call that full enforcement would have
-    stopped is reported in the log (see ``report_stopped``).
+    stopped is reported in the log (see ``report_stopped``). ``watch_rules_s``: seconds between two looks at the rules
+    directory; 0 takes changes only when told to reload.
     """
 
     shard: str
@@ -91,6 +98,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     timeout_s: float = 2.0
     limits: Limits | None = None
     feedback: bool = True
+    watch_rules_s: float = 0.0
 
 
 class Engine:
@@ -103,33 +111,37 @@ class Engine:
         self,
         options: EngineOptions,
         decider: Decider,
-        load_bundle: Callable[[], Bundle],
+        rules: RulesPlace,
         publish: Callable[[Figures], None] | None = None,
     ) -> None:
         self._options = options
         self._publish = publish
         self._decider = decider
-        self._load_bundle = load_bundle
+        decider.swap(decider.bundle.without_sources())
         self._keys = Keys(options.shard)
         self._log = connect(options.redis_url, timeout_s=options.timeout_s, name="antifraud-engine")
         self._snapshots = SnapshotStore(options.snapshot_dir, options.shard)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._position = "0-0"
-        self._control = "0-0"
+        # The kill switch is in a stream of its own, so that no number of list changes can keep it waiting.
+        self._asked = (
+            ControlStream(self._keys.control, "control", OPERATIONS),
+            ControlStream(self._keys.list_changes, "list_changes", LIST_OPERATIONS),
+        )
         self._lists = RunTimeLists(decider)
+        self._reloader = Reloader(rules, self._lists)
+        self._watch = RulesWatch(rules.directory, rules.state)
         self._control_unsaved = False
-        self._control_behind = False
         self._control_refused: list[Quarantined] = []
+        self._rules_refused = ""
         self._skew = 0.0
         self._counts: Counter[str] = Counter()  # since they were last written to Redis
         self._written: Counter[str] = Counter()  # since the start, written to Redis
         self._latency_ms = 0.0
         self._stats_failed = False
-        self._reload: asyncio.Task[Bundle] | None = None
         self._lease_ms = int(options.lease_s * 1000)
         self._renewed = 0.0
         self._gap = (0, 0)
-        self._reload_again = False
         self._snapshot_due = 0.0
         self._lost = False
 
@@ -140,10 +152,7 @@ class Engine:
 
     def request_reload(self) -> None:
         """Compile the rules again beside the running engine; they are taken between two batches if they are sound."""
-        if self._reload is None:
-            self._reload = asyncio.get_running_loop().create_task(asyncio.to_thread(self._load_bundle))
-        else:
-            self._reload_again = True  # what is being compiled may have been read before the newest edit
+        self._reloader.request()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None] = lambda _position: None) -> None:
         """Serve until ``stop``. Raises QueueError when Redis cannot be used at the start or the lease is lost.
@@ -151,23 +160,28 @@ class Engine:
         ``ready`` is called with ``standby`` when another engine serves the shard, and with the position when this
         one does.
         """
+        sys.setswitchinterval(_SWITCH_S)
         try:
             await self._check_server()
             waited = await self._take_lease(stop, ready)
             if stop.is_set():
                 return
-            keeper = asyncio.create_task(self._keep_lease())
+            beside = [asyncio.create_task(self._keep_lease())]
             try:
                 if waited:
-                    await self._refresh_bundle()
+                    await self._refresh_bundle(stop)
                 await self._recover(stop)
                 ready(self._position)
+                if self._options.watch_rules_s > 0:
+                    beside.append(asyncio.create_task(self._watch_rules()))
                 await self._serve(stop)
                 await self._finish_snapshot()
                 await self._flush_counts()
             finally:
-                keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+                await self._reloader.close()
                 await self._drop_lease()
         finally:
             await self._log.aclose()
@@ -275,13 +289,21 @@ class Engine:
             )
             self._position = last
 
-    async def _refresh_bundle(self) -> None:
+    async def _refresh_bundle(self, stop: asyncio.Event) -> None:
         """A standby may have waited for days: take the rules as they are now."""
-        try:
-            self._lists.take(await asyncio.to_thread(self._load_bundle))
-        except AntifraudError as error:
-            self._counts["reload_refused"] += 1
-            _LOG.error("the rules have changed and are refused, those from the start go on:\n%s", error.render())
+        if await asyncio.to_thread(self._watch.is_current):
+            return
+        self._reloader.request()
+        while not self._take_reloaded() and not stop.is_set():  # noqa: ASYNC110 - either ends it
+            await asyncio.sleep(0.05)
+
+    async def _watch_rules(self) -> None:
+        """Ask for a reload when files have changed and nothing has changed since the last look."""
+        while True:
+            await asyncio.sleep(self._options.watch_rules_s)
+            if await asyncio.to_thread(self._watch.look):
+                _LOG.info("the rules directory has changed")
+                self.request_reload()
 
     async def _drop_lease(self) -> None:
         try:
@@ -332,31 +354,35 @@ class Engine:
 
     async def _restore_control(self, state: Mapping[bytes, bytes]) -> None:
         """What control entries came to, as it is written down, then the entries after that."""
-        self._control, self._decider.killed = control_state(state)
+        self._decider.killed = state.get(b"killed") == b"1"
         self._counts["lists_left_aside"] += await self._lists.load(self._log, self._keys)
-        await self._watch_control()
-        while True:
-            entries = cast(
-                "list[Entry]",
-                await self._log.xrange(self._keys.control, f"({self._control}", count=self._options.max_batch),
-            )
-            if not entries:
-                break
-            self._obey_all(entries, starting=True)
-            await self._save_control()
+        for asked in self._asked:
+            asked.go_on_from(state)
+        for asked in self._asked:
+            await self._watch_control(asked)
+            while True:
+                entries = cast(
+                    "list[Entry]",
+                    await self._log.xrange(asked.key, f"({asked.position}", count=self._options.max_batch),
+                )
+                if not entries:
+                    break
+                self._obey_all(asked, entries, starting=True)
+                await self._save_control()
 
-    async def _watch_control(self) -> None:
+    async def _watch_control(self, asked: ControlStream) -> None:
         """Notice a control stream that was cut beyond what was obeyed: the engine's own trimming never does that."""
-        if self._control == "0-0" or await self._log.xrange(self._keys.control, self._control, self._control):
+        if asked.position == "0-0" or await self._log.xrange(asked.key, asked.position, asked.position):
             return
         try:
-            info: Any = await self._log.xinfo_stream(self._keys.control)
+            info: Any = await self._log.xinfo_stream(asked.key)
         except redis_errors.ResponseError:
             return  # there is no such stream any more, and nothing after our position
         last = _shown(info["last-generated-id"])
-        if _order(last) > _order(self._control):
+        if _order(last) > _order(asked.position):
             self._counts["control_gaps"] += 1
-            _LOG.error("control entries after %s may have been cut off before they were obeyed", self._control)
+            key, position = asked.key, asked.position
+            _LOG.error("entries of %s after %s may have been cut off before they were obeyed", key, position)
 
     async def _fold_again(self, start: str, end: str) -> int:
         """Fold the log after ``start`` up to ``end`` without a word to anybody; how many entries those were."""
@@ -427,7 +453,7 @@ class Engine:
                 found = cast(
                     "list[tuple[bytes, list[Entry]]]",
                     await self._log.xread(
-                        {self._keys.calls: self._position, self._keys.control: self._control},
+                        {self._keys.calls: self._position, **{asked.key: asked.position for asked in self._asked}},
                         count=self._options.max_batch,
                         block=_BLOCK_MS,
                     ),
@@ -441,10 +467,11 @@ class Engine:
                 pause = min(pause * 2, 1.0)
                 continue
             read = dict(found)
-            asked = read.get(self._keys.control.encode())
-            if asked is not None:
-                self._obey_all(asked, starting=False)
-            self._control_behind = asked is not None and len(asked) >= self._options.max_batch
+            for asked in self._asked:
+                wanted = read.get(asked.key.encode(), [])
+                if wanted:
+                    self._obey_all(asked, wanted, starting=False)
+                asked.behind = len(wanted) >= self._options.max_batch
             await self._save_control()
             entries = read.get(self._keys.calls.encode())
             if entries is not None:
@@ -591,7 +618,7 @@ class Engine:
 
     def _reply(self, decision: Decision) -> Reply:
         region: RegionPolicy = self._decider.policy.region(decision.region)
-        code = {"block": region.block_code, "divert": 302}.get(decision.verdict, 0)
+        code = {"block": decision.code or region.block_code, "divert": 302}.get(decision.verdict, 0)
         return Reply(
             decision.verdict,
             call_id=decision.call_id,
@@ -604,24 +631,24 @@ class Engine:
 
     # -- control -------------------------------------------------------------------------------------------------
 
-    def _obey_all(self, entries: Sequence[Entry], *, starting: bool) -> None:
+    def _obey_all(self, asked: ControlStream, entries: Sequence[Entry], *, starting: bool) -> None:
         """Obey control entries in their order; changes of lists hold for everything that is decided afterwards."""
         for entry_id, fields in entries:
-            self._control = entry_id.decode()
+            asked.position = entry_id.decode()
             self._control_unsaved = True
             try:
-                self._obey(decode_control(fields), starting=starting)
+                self._obey(decode_control(fields, asked.operations), asked.position, starting=starting)
             except EventError as error:
                 self._counts["control_refused"] += 1
-                raw = f"{self._control} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
+                raw = f"{asked.position} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
                 if len(self._control_refused) < CONTROL_MAXLEN:
-                    self._control_refused.append(Quarantined(error.code, error.detail, "control", raw))
-                _LOG.error("control entry %s refused: %s: %s", self._control, error.code, error.detail)
+                    self._control_refused.append(Quarantined(error.code, error.detail, asked.field, raw))
+                _LOG.error("entry %s of %s refused: %s: %s", asked.position, asked.key, error.code, error.detail)
         self._lists.settle()
 
-    def _obey(self, control: Control, *, starting: bool) -> None:
-        if control.op in ("list.add", "list.remove"):
-            change = self._lists.obey(control, self._control)
+    def _obey(self, control: Control, entry_id: str, *, starting: bool) -> None:
+        if control.op in LIST_OPERATIONS:
+            change = self._lists.obey(control, entry_id)
             self._counts["list_changes"] += 1
             done = "taken out of" if change.removed else "added to"
             _LOG.info("%r %s %s by %s: %s", change.value, done, change.list, control.who, control.why)
@@ -654,7 +681,8 @@ class Engine:
                     entry = encode_quarantined(item, now)
                     pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
                 killed = "1" if self._decider.killed else "0"
-                pipe.hset(self._keys.position, mapping={"control": self._control, "killed": killed})
+                positions: dict[Any, Any] = {asked.field: asked.position for asked in self._asked}
+                pipe.hset(self._keys.position, mapping={**positions, "killed": killed})
                 results = await pipe.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             self._counts["redis_errors"] += 1
@@ -670,26 +698,31 @@ class Engine:
         self._control_refused.clear()
         self._control_unsaved = False
 
-    def _take_reloaded(self) -> None:
-        if self._reload is None or not self._reload.done():
-            return
-        task, self._reload = self._reload, None
-        if self._reload_again:
-            self._reload_again = False
-            self.request_reload()
-        try:
-            bundle = task.result()
-            old = self._decider.bundle.digest
-            self._counts["lists_left_aside"] += self._lists.take(bundle)
-        except AntifraudError as error:
+    def _take_reloaded(self) -> bool:
+        """Take what came of a reload, if it has come to an end: one reference is swapped, between two batches."""
+        loaded = self._reloader.poll()
+        if loaded is None:
+            return False
+        self._watch.take(loaded.state)
+        bundle, error = loaded.bundle, loaded.error
+        old = self._decider.bundle.digest
+        same = bundle is not None and bundle.digest == self._lists.bundle.digest
+        if bundle is not None and not same:
+            try:
+                self._counts["lists_left_aside"] += self._lists.take(bundle, loaded.ahead)
+            except AntifraudError as unfit:
+                error = unfit
+        self._rules_refused = error.render() if error is not None else ""
+        if error is not None:
             self._counts["reload_refused"] += 1
             _LOG.error("the new rules are refused, the old ones go on:\n%s", error.render())
-        except Exception:  # noqa: BLE001 - whatever a broken file does to the compiler, the engine goes on
-            self._counts["reload_refused"] += 1
-            _LOG.exception("the new rules are refused, the old ones go on")
+            return True
+        self._counts["reloads"] += 1
+        if same:
+            _LOG.info("the rules are those that are in force: bundle %s", old)
         else:
-            self._counts["reloads"] += 1
-            _LOG.info("bundle %s replaces %s", self._decider.bundle.digest, old)
+            _LOG.info("bundle %s replaces %s, made in %.1f s", self._decider.bundle.digest, old, loaded.seconds)
+        return True
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 
@@ -702,6 +735,8 @@ class Engine:
                 for name, number in counts.items():
                     if number:
                         pipe.hincrby(self._keys.counters, name, number)
+                bundle, refused = self._lists.bundle.digest, self._rules_refused[:_MOST_SAID]
+                pipe.hset(self._keys.position, mapping={"bundle": bundle, "refused": refused})
                 if stats:
                     pipe.delete(self._keys.features)  # a table that is gone must not look as if it were there
                     pipe.hset(self._keys.features, mapping={name: str(number) for name, number in stats.items()})
@@ -731,6 +766,7 @@ class Engine:
                     fold=stats,
                     serving=not self._lost,
                     killed=self._decider.killed,
+                    refused=bool(self._rules_refused),
                     bundle=self._decider.bundle.digest,
                     model=model.id if model is not None else "",
                 )
@@ -775,8 +811,9 @@ class Engine:
         try:
             await self._log.xtrim(self._keys.calls, minid=calls, approximate=True)
             await self._log.xtrim(self._keys.decisions, minid=f"{oldest_ms}-0", approximate=True)
-            if not self._control_unsaved and not self._control_behind:
-                await self._log.xtrim(self._keys.control, maxlen=CONTROL_MAXLEN, approximate=True)
+            for asked in self._asked:
+                if not self._control_unsaved and not asked.behind:
+                    await self._log.xtrim(asked.key, maxlen=CONTROL_MAXLEN, approximate=True)
         except REDIS_ERRORS as error:
             if not quiet:
                 _LOG.warning("the streams could not be trimmed: %s", error)
@@ -790,30 +827,7 @@ def report_stopped(setup: CallEvent, decision: Decision) -> CallEvent | None:
     """
     if decision.full_verdict not in _STOPPING or decision.duplicate or decision.protected:
         return None
-    if not (setup.caller_raw or setup.caller):
-        return None
-    return CallEvent(
-        kind=EventKind.REPORT,
-        call_id=setup.call_id,
-        ts=setup.ts,
-        source="engine",
-        reporter="engine",
-        label="stopped",
-        switch=setup.switch,
-        trunk=setup.trunk,
-        caller_raw=setup.caller_raw,
-        callee_raw=setup.callee_raw,
-        # Numbers are normalised from the raw forms again; a setup that came without them has only these.
-        caller="" if setup.caller_raw else setup.caller,
-        callee="" if setup.callee_raw else setup.callee,
-        asserted=setup.asserted,
-        src_ip=setup.src_ip,
-        user_agent=setup.user_agent,
-        fingerprint=setup.fingerprint,
-        imsi=setup.imsi,
-        imei=setup.imei,
-        cell=setup.cell,
-    )
+    return stopped_report(setup)
 
 
 def _order(entry_id: str) -> tuple[int, int]:

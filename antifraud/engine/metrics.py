@@ -92,6 +92,8 @@ class FigureCollector(Collector):
             "antifraud_serving", "1: this engine serves the shard, 0: it stands by", figures.serving
         )
         yield GaugeMetricFamily("antifraud_killed", "1: the kill switch is on, nothing is carried out", figures.killed)
+        about_rules = "1: the last change of the rules was refused, older ones are in force"
+        yield GaugeMetricFamily("antifraud_rules_refused", about_rules, figures.refused)
         yield from self._counters(figures.counts)
         yield self._latency(figures)
         yield from self._features(figures.fold)

@@ -8,8 +8,7 @@ means that the same control entries are obeyed again, with the same outcome.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import redis.asyncio as aredis
@@ -18,6 +17,7 @@ from redis import exceptions as redis_errors
 from antifraud.decision import Bundle, Decider
 from antifraud.queues import Control, Keys
 from antifraud.rulekit import (
+    Ahead,
     Amendment,
     Amendments,
     ListFile,
@@ -41,10 +41,13 @@ class RunTimeLists:
         self.unsaved: dict[str, bytes | None] = {}
         """Fields of the hash with their new content; None: the field goes."""
 
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in force as it was compiled, with the digest that it has without any changes."""
+        return self._bundle
+
     async def load(self, log: aredis.Redis, keys: Keys) -> int:
         """Take what is written down, and put it over the bundle; how much of it cannot be used."""
-        self._amendments.clear()
-        self.unsaved.clear()
         unreadable = 0
         try:
             written = {field: raw async for field, raw in log.hscan_iter(keys.lists, count=1_000)}
@@ -53,23 +56,31 @@ class RunTimeLists:
             written, unreadable = {}, 1
         changes, garbled = decode_amendments(written)
         garbled += unreadable
-        for change in changes:
-            self._amendments.restore(change)
         if garbled:
             _LOG.error("%d fields of %s hold no list entry and are left alone", garbled, keys.lists)
-        return garbled + self.take(self._bundle)
+        return garbled + self.stand(changes)
 
-    def take(self, bundle: Bundle) -> int:
+    def stand(self, changes: Iterable[Amendment]) -> int:
+        """Put these changes and no others over the bundle; how many of them do not fit its lists."""
+        self._amendments.clear()
+        self.unsaved.clear()
+        for change in changes:
+            self._amendments.restore(change)
+        return self.take(self._bundle)
+
+    def prepare(self, bundle: Bundle) -> Ahead:
+        """Put all changes over those lists of ``bundle`` that are new, before it is taken; any thread may do it."""
+        return self._amendments.put_ahead(bundle.rules)
+
+    def take(self, bundle: Bundle, ahead: Ahead | None = None) -> int:
         """Have the decider take ``bundle`` with all changes over it; how many of them do not fit its lists.
 
-        Raises what ``Decider.swap`` does; the old bundle then stays as it was.
+        ``ahead`` is what ``prepare`` said of it. Raises what ``Decider.swap`` does; the old bundle then stays as it
+        was.
         """
-        unfit = self._amendments.put_over(bundle.rules)
-        try:
-            self._swap(bundle)
-        except Exception:
-            self._amendments.put_over(self._bundle.rules)
-            raise
+        self._decider.swap(bundle)  # the one step that may be refused, before any list is touched
+        unfit = self._amendments.put_over(bundle.rules, ahead=ahead)
+        self._swap(bundle)
         if unfit:
             _LOG.warning(
                 "%d run-time entries do not fit the lists and are left aside: %s", len(unfit), "; ".join(unfit[:5])
@@ -112,12 +123,3 @@ class RunTimeLists:
             self._amendments.put_over(self._bundle.rules, self._changed)
             self._changed = set()
             self._swap(self._bundle)
-
-
-def control_state(position: Mapping[Any, Any]) -> tuple[str, bool]:
-    """(last control entry whose consequences are written, whether interception is switched off)."""
-    control = position.get(b"control", b"").decode("utf-8", "replace")
-    milliseconds, _, sequence = control.partition("-")
-    if not (milliseconds.isdecimal() and sequence.isdecimal()):
-        return "0-0", False
-    return control, position.get(b"killed") == b"1"

@@ -20,7 +20,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from antifraud.features.jit import compiled, part
 from antifraud.features.plan import (
     BUCKET_FIRST,
     BUCKET_NEXT,
@@ -121,6 +120,7 @@ from antifraud.features.plan import (
     V_TABLE,
     V_WIDTH,
 )
+from antifraud.jit import compiled, part
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import yaml
@@ -191,13 +191,13 @@ def load_windows(
     *,
     combine: Combine | None = None,
     taken: Mapping[str, str] = MappingProxyType({}),
+    own: Iterable[Declaring] = (),
 ) -> WindowSet:
-    """Read and check the declarations in ``path``.
+    """Read and check the declarations in ``path``, and those of the rules ``own``, which come last as ``rule.window``.
 
     ``compile_where(text, where, on)`` turns a condition into a predicate over a row of an event of the kind ``on``;
     ``combine`` makes one function of several; ``taken`` are names that mean something else in a condition, with what
-    that is. Raises BundleError that carries every problem found, each with file,
-    line, column and a suggestion.
+    that is. Raises BundleError that carries every problem found, each with file, line, column and a suggestion.
     """
     source = Declarations(Path(path))
     top = source.mapping(source.root, "the file")
@@ -224,16 +224,80 @@ def load_windows(
             specs[name] = _Reader(source, name, key, node, compile_where, predicates, specs, tuple(declared)).read()
     elif top:
         source.report(next(iter(top.values()))[0], "the file declares no windows", "add the key 'windows'")
+    problems: list[Problem] = []
+    for rule in own:
+        problems += _read_own(rule, compile_where, taken, predicates, specs)
     for event in _EVENTS:
         texts = {text for on, text in predicates if on == event}
         if len(texts) > MOST_CONDITIONS:
             where = Location(source.file)
             message = f"{len(texts)} different conditions on {event}, at most {MOST_CONDITIONS} are possible"
             source.problems.append(Problem(message, where, "let windows share conditions: equal text is stored once"))
+    if problems:
+        raise BundleError.of([*source.sorted_problems(), *problems])
     source.finish()
     whole = tuple(spec for spec in specs.values() if spec is not None)
     by_text = {text: predicate for (_, text), predicate in predicates.items()}
     return WindowSet(tuple(spec.name for spec in whole), whole, digest_of(whole), by_text, combine)
+
+
+class Declaring(Protocol):
+    """A rule file that declares windows of its own: the rule's name, the file's name and text."""
+
+    @property
+    def rule(self) -> str: ...
+
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+def _read_own(
+    rule: Declaring,
+    compile_where: CompileWhere,
+    taken: Mapping[str, str],
+    predicates: dict[tuple[str, str], Predicate],
+    specs: dict[str, WindowSpec | None],
+) -> list[Problem]:
+    """Add the windows of one rule to ``specs``; the problems found in its file.
+
+    A ratio may be made of the rule's own windows and of those that everybody has, never of another rule's.
+    """
+    source = Declarations(rule.file, rule.text.encode())
+    node = next((value for key, value in source.root.value if key.value == "windows"), None) if source.root else None
+    items = [item for item in (node.value if isinstance(node, yaml.SequenceNode) else ()) if _is_declaration(item)]
+    shared = {name: spec for name, spec in specs.items() if "." not in name}
+    known: dict[str, WindowSpec | None] = dict(shared)
+    for item in items:
+        key = next(value for key, value in item.value if key.value == "name")
+        name = str(key.value).strip()
+        if name in taken or name in shared:
+            what = taken.get(name, "a window of windows.yaml")
+            source.report(key, f"{name!r} is {what}", f"give the window of this rule another name, such as {name}_here")
+        elif name in known:
+            source.report(key, f"{name!r} stands twice among the windows of this rule")
+        spec = _Reader(source, name, key, item, compile_where, predicates, known, (), owned=True).read()
+        known[name] = spec
+        if spec is not None:
+            scoped = {part: f"{rule.rule}.{part}" for part in (spec.of, spec.to) if part and part not in shared}
+            derived = scoped if spec.kind in DERIVED else {}
+            specs[f"{rule.rule}.{name}"] = msgspec.structs.replace(
+                spec,
+                name=f"{rule.rule}.{name}",
+                of=derived.get(spec.of, spec.of),
+                to=derived.get(spec.to, spec.to),
+            )
+    return source.sorted_problems()
+
+
+def _is_declaration(node: yaml.Node) -> bool:
+    """Whether an item of a rule's ``windows`` declares one; the reader of rules says what is wrong with any other."""
+    if not isinstance(node, yaml.MappingNode):
+        return False
+    names = [value for key, value in node.value if key.value == "name"]
+    return len(names) == 1 and isinstance(names[0], yaml.ScalarNode) and bool(_NAME.fullmatch(names[0].value.strip()))
 
 
 def digest_of(specs: Sequence[WindowSpec]) -> str:
@@ -263,6 +327,8 @@ class _Reader:
         predicates: dict[tuple[str, str], Predicate],
         above: Mapping[str, WindowSpec | None],
         declared: Sequence[str],
+        *,
+        owned: bool = False,
     ) -> None:
         self.source = source
         self.name = name
@@ -271,6 +337,7 @@ class _Reader:
         self.predicates = predicates
         self.above = above
         self.declared = declared
+        self.owned = owned
         self.entries = source.mapping(node, f"window {name!r}")
         self.before = len(source.problems)
 
@@ -279,7 +346,7 @@ class _Reader:
         if not self.entries:
             return None
         for name, (key, _) in self.entries.items():
-            if name not in _KEYS:
+            if name not in _KEYS and not (self.owned and name == "name"):
                 self.source.report(key, f"unknown key {name!r} in window {self.name!r}", suggest(name, _KEYS))
         kind = self._choice("kind", KINDS, "")
         if kind in DERIVED:
@@ -547,6 +614,8 @@ class _Reader:
         return text
 
     def _doc(self) -> dict[str, str]:
+        if "doc" not in self.entries and self.owned:
+            return {}  # the rule says what it is for
         if "doc" not in self.entries:
             self._needed("doc", f"say what it means to an analyst, in {', '.join(LANGUAGES)}")
             return {}

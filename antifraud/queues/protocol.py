@@ -10,10 +10,11 @@ key                              type     writer                      reader    
 ``af:{shard}:commands:<switch>`` stream   engine, analysts            switch agent (group)  trimmed by age (engine)
 ``af:{shard}:decisions``         stream   engine                      journal, alerts       trimmed by age (engine)
 ``af:{shard}:control``           stream   operators                   engines               kept, at most 10,000
+``af:{shard}:list-changes``      stream   operators                   engines               kept, at most 10,000
 ``af:{shard}:lists``             hash     engine                      engine, lists         kept
 ``af:{shard}:quarantine``        stream   adapters, engine            people                at most 100,000
 ``af:{shard}:counters``          hash     adapters, engine            doctor, metrics       kept
-``af:{shard}:position``          hash     engine                      engine                kept
+``af:{shard}:position``          hash     engine                      engine, doctor        kept
 ``af:{shard}:features``          hash     engine                      doctor                kept, written anew
 ``af:{shard}:engine``            string   engine                      engine, doctor        expires: the lease
 ===============================  =======  ==========================  ====================  ==========================
@@ -31,12 +32,17 @@ block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``. 
 who and why is refused. The list operations name ``list`` and ``value`` (or ``from`` and ``to`` of a range), an
 addition ``until`` if it ends. What is refused goes to *quarantine* with source ``control``.
 
-*lists*: what the accepted list operations come to, so that they outlive the control stream: field ``<list> <entry>``,
+*list-changes*: as *control*, but for the list operations alone, so that a Redis user may have these without the kill
+switch, and no number of them keeps the kill switch waiting. Source in the quarantine: ``list_changes``.
+
+*lists*: what the accepted list operations come to, so that they outlive both streams: field ``<list> <entry>``,
 an ``Amendment`` as JSON.
 
 *position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
-It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control``: the last entry
-of *control* whose consequences are written, set in one transaction with them; ``killed``: 1 or 0.
+It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control`` and
+``list_changes``: the last entry of each of these streams whose consequences are written, set in one transaction with
+them; ``killed``: 1 or 0. ``bundle``: the digest of the rules in force, without run-time changes; ``refused``: what is
+wrong with those that were to be taken last, empty when they were taken.
 
 A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop +lpop``.
 """
@@ -45,7 +51,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -80,6 +86,7 @@ class Keys:
         "decisions",
         "features",
         "lease",
+        "list_changes",
         "lists",
         "position",
         "prefix",
@@ -101,6 +108,7 @@ class Keys:
         self.features = self.prefix + "features"
         self.position = self.prefix + "position"
         self.lease = self.prefix + "engine"
+        self.list_changes = self.prefix + "list-changes"
         self.lists = self.prefix + "lists"
         self.reply_prefix = self.prefix + "reply:"
 
@@ -272,7 +280,8 @@ def _number(name: str, value: str) -> float | int:
     return number
 
 
-OPERATIONS: Final = ("reload", "kill", "revive", "list.add", "list.remove")
+LIST_OPERATIONS: Final = ("list.add", "list.remove")
+OPERATIONS: Final = ("reload", "kill", "revive", *LIST_OPERATIONS)
 MAX_CONTROL_BYTES: Final = 8_192
 
 
@@ -299,7 +308,7 @@ def encode_control(control: Control) -> dict[str, str]:
     return {_CONTROL_WIRE.get(name, name): value for name, value in fields.items() if value}
 
 
-def decode_control(fields: Mapping[bytes, bytes]) -> Control:
+def decode_control(fields: Mapping[bytes, bytes], operations: Sequence[str] = OPERATIONS) -> Control:
     """What a control entry asks for; EventError with a stable code when it cannot be obeyed.
 
     Control characters become spaces, unknown fields are ignored; whether the list and the value exist is not asked.
@@ -310,8 +319,8 @@ def decode_control(fields: Mapping[bytes, bytes]) -> Control:
         raise EventError("control-too-large", f"more than {MAX_CONTROL_BYTES} bytes")
     texts = {name: _text(value).strip() for name, value in fields.items()}
     op = texts.get(b"op", "")
-    if op not in OPERATIONS:
-        raise EventError("control-op-unknown", f"op {op[:40]!r} is none of {', '.join(OPERATIONS)}")
+    if op not in operations:
+        raise EventError("control-op-unknown", f"op {op[:40]!r} is none of {', '.join(operations)}")
     who, why = texts.get(b"who", "")[:80], texts.get(b"why", "")[:200]
     if not who or not why:
         raise EventError("control-nobody", f"op {op} says not who asks and why")

@@ -6,6 +6,7 @@ No I/O beyond reading rules/, no clock: the time of an expiry is the time of the
 from __future__ import annotations
 
 from antifraud.rulekit.amendments import (
+    Ahead,
     Amendment,
     Amendments,
     decode_amendments,
@@ -14,20 +15,24 @@ from antifraud.rulekit.amendments import (
     plain_value,
 )
 from antifraud.rulekit.compiler import Predicate, combine_where
+from antifraud.rulekit.evaluation import CompiledRules, Hit, Params
 from antifraud.rulekit.explanation import ExceptionNote, Explanation, Term
 from antifraud.rulekit.fields import Field, load_fields
+from antifraud.rulekit.list_folder import load_lists
 from antifraud.rulekit.lists import Found, ListFile
 from antifraud.rulekit.local_time import LocalTime, read_calendar
 from antifraud.rulekit.messages import Message, RuleProblem
 from antifraud.rulekit.rule import Rule, RuleException, RuleTest
-from antifraud.rulekit.rule_tests import TestResult, UnprovenTerm, run_rule_tests, run_tests, unproven_terms
-from antifraud.rulekit.ruleset import Hit, Params, RuleSet, compile_where, load_lists, load_rules, read_call
+from antifraud.rulekit.rule_tests import Replay, TestResult, UnprovenTerm, run_rule_tests, run_tests, unproven_terms
+from antifraud.rulekit.ruleset import RuleSet, compile_where, load_rules, read_call
 from antifraud.rulekit.texts import LocalText
-from antifraud.rulekit.window_names import read_window_names, taken_names
+from antifraud.rulekit.window_names import OwnWindows, read_own_windows, read_window_names, taken_names
 
 __all__ = [
+    "Ahead",
     "Amendment",
     "Amendments",
+    "CompiledRules",
     "ExceptionNote",
     "Explanation",
     "Field",
@@ -37,8 +42,10 @@ __all__ = [
     "LocalText",
     "LocalTime",
     "Message",
+    "OwnWindows",
     "Params",
     "Predicate",
+    "Replay",
     "Rule",
     "RuleException",
     "RuleProblem",
@@ -58,6 +65,7 @@ __all__ = [
     "plain_value",
     "read_calendar",
     "read_call",
+    "read_own_windows",
     "read_window_names",
     "run_rule_tests",
     "run_tests",

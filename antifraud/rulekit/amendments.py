@@ -113,12 +113,54 @@ def end_value(until: str) -> float | None:
     return ends
 
 
+class _Placed:
+    """What was put over one list: the changes that fit it, by plain entry, and those that do not."""
+
+    def __init__(self, item: ListFile) -> None:
+        self.item = item
+        self.added: dict[str, float] = {}
+        self.removed: set[str] = set()
+        self.unfit: set[str] = set()
+        self.total = 0
+        self._weights: dict[str, int] = {}
+
+    def put(self, value: str, change: Amendment | None) -> None:
+        """From now on ``change`` holds for the entry; None: no change does."""
+        self.added.pop(value, None)
+        self.removed.discard(value)
+        self.unfit.discard(value)
+        self.total -= self._weights.pop(value, 0)
+        if change is None:
+            return
+        if not self._fits(change):
+            self.unfit.add(value)
+            return
+        if change.removed:
+            self.removed.add(value)
+        else:
+            self.added[value] = change.ends
+        self._weights[value] = _weight(change)
+        self.total += self._weights[value]
+
+    def _fits(self, change: Amendment) -> bool:
+        item = self.item
+        if change.removed and (not item.removable or item.entries.find(change.value)[0] == NEVER):
+            return False
+        return plain_entry(item.kind, change.value) == change.value
+
+
+Ahead = dict[str, tuple[_Placed, dict[str, Amendment]]]
+"""By list, what was put over it and the changes of which that was made."""
+
+
 class Amendments:
     """The accepted changes of one shard, whether its lists are here at the moment or not."""
 
     def __init__(self) -> None:
         self._by_list: dict[str, dict[str, Amendment]] = {}
-        self._sums: dict[str, int] = {}
+        self._placed: dict[str, _Placed] = {}
+        self._touched: dict[str, set[str]] = {}
+        """By list, the entries whose changes are others than those that were put over it last."""
 
     def of(self, name: str) -> Mapping[str, Amendment]:
         """The changes of the list ``name`` by plain entry."""
@@ -131,11 +173,13 @@ class Amendments:
     def restore(self, change: Amendment) -> None:
         """Take what was accepted before."""
         self._by_list.setdefault(change.list, {})[change.value] = change
+        self._touched.setdefault(change.list, set()).add(change.value)
 
     def clear(self) -> None:
         """Forget all of them."""
         self._by_list.clear()
-        self._sums.clear()
+        self._placed.clear()
+        self._touched.clear()
 
     def check(self, lists: Mapping[str, ListFile], change: Amendment) -> None:
         """EventError when ``change`` cannot be accepted, with the reason."""
@@ -170,7 +214,7 @@ class Amendments:
     @staticmethod
     def _check_crowd(item: ListFile, value: str) -> None:
         span = span_of(item.kind, value) if item.kind in ("ranges", "prefixes") else None
-        if span is not None and len(item.entries.covering(*span)) > CROWDED:
+        if span is not None and item.entries.crowd(*span) > CROWDED:
             raise EventError("list-too-wide", f"too many entries lie within {value}: take it out of the file")
 
     def accept(self, lists: Mapping[str, ListFile], change: Amendment) -> Amendment | None:
@@ -181,51 +225,62 @@ class Amendments:
         self.check(lists, change)
         if change.removed and lists[change.list].entries.find(change.value)[0] == NEVER:
             del self._by_list[change.list][change.value]
+            self._touched.setdefault(change.list, set()).add(change.value)
             return None
         self.restore(change)
         return change
 
-    def put_over(self, rules: Amendable, names: set[str] | None = None) -> list[str]:
+    def put_ahead(self, rules: Amendable) -> Ahead:
+        """Amend those lists of ``rules`` that are others than those amended last, for ``put_over`` to go on from there.
+
+        Nothing else is changed, so another thread may do it with a rule set that nobody uses yet.
+        """
+        ahead: Ahead = {}
+        for item in rules.lists:
+            placed = self._placed.get(item.name)
+            if placed is None or placed.item is not item:
+                mine = dict(self.of(item.name))
+                placed = _Placed(item)
+                for value, change in mine.items():
+                    placed.put(value, change)
+                rules.amend(item.name, placed.added, placed.removed)
+                ahead[item.name] = placed, mine
+        return ahead
+
+    def put_over(self, rules: Amendable, names: set[str] | None = None, ahead: Ahead | None = None) -> list[str]:
         """Amend the lists of ``rules`` (only ``names``, when given); what of the changes does not fit them any more.
 
         What does not fit is left aside and kept: a list may come back, and a protect list may have lost its
-        ``removable``, whereupon what was taken out of it is in it again.
+        ``removable``, whereupon what was taken out of it is in it again. ``ahead`` is what ``put_ahead`` made of
+        ``rules``.
         """
         unfit: list[str] = []
         here = {item.name: item for item in rules.lists}
-        for name in set(self._sums) - here.keys():
-            del self._sums[name]
+        for name in set(self._placed) - here.keys():
+            del self._placed[name]
         if names is None:
             unfit += [f"{name}: there is no such list" for name in self._by_list if name not in here]
         for name in here.keys() if names is None else names & here.keys():
-            added: dict[str, float] = {}
-            removed: set[str] = set()
-            total = 0
-            for change in self.of(name).values():
-                if not self._fits(here[name], change):
-                    unfit.append(f"{name}: {change.value}")
-                    continue
-                if change.removed:
-                    removed.add(change.value)
-                else:
-                    added[change.value] = change.ends
-                total += _weight(change)
-            rules.amend(name, added, removed)
-            self._sums[name] = total
+            mine, touched = self.of(name), self._touched.pop(name, set())
+            placed, amended = self._placed.get(name), True
+            if placed is None or placed.item is not here[name]:
+                amended = ahead is not None and name in ahead
+                placed, known = (ahead or {}).get(name) or (_Placed(here[name]), {})
+                touched = {value for value in mine.keys() | known.keys() if mine.get(value) is not known.get(value)}
+                self._placed[name] = placed
+            for value in touched:
+                placed.put(value, mine.get(value))
+            if touched or not amended:
+                rules.amend(name, placed.added, placed.removed)
+            unfit += [f"{name}: {value}" for value in sorted(placed.unfit)]
         return unfit
-
-    @staticmethod
-    def _fits(item: ListFile, change: Amendment) -> bool:
-        if change.removed and (not item.removable or item.entries.find(change.value)[0] == NEVER):
-            return False
-        return plain_entry(item.kind, change.value) == change.value
 
     def digest(self, bundle: str) -> str:
         """The digest of a bundle with the changes that were put over it: the bundle's own when there are none.
 
         It follows from what holds alone, not from how it came about.
         """
-        held = sorted((name, total) for name, total in self._sums.items() if total)
+        held = sorted((name, placed.total) for name, placed in self._placed.items() if placed.total)
         if not held:
             return bundle
         return hashlib.blake2b(f"{bundle} {held}".encode(), digest_size=8).hexdigest()

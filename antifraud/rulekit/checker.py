@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from antifraud.domain import lookalikes
 from antifraud.rulekit import lexer, patterns
 from antifraud.rulekit.documents import Excerpt
 from antifraud.rulekit.fields import KNOWN_AT, Field
@@ -81,6 +82,26 @@ _COUNTS: Final = {
     (3,): "three values",
     (0, 2): "no value or two values",
 }
+_ELSEWHERE: Final = {
+    "startswith": 'write such as prefix_in(caller, ["+7700"])',
+    "starts_with": 'write such as prefix_in(caller, ["+7700"])',
+    "begins_with": 'write such as prefix_in(caller, ["+7700"])',
+    "endswith": 'write such as matches(caller, "0000$")',
+    "ends_with": 'write such as matches(caller, "0000$")',
+    "contains": 'write such as matches(user_agent, "(?i)linphone")',
+    "find": 'write such as matches(user_agent, "(?i)linphone")',
+    "regex": 'write such as matches(user_agent, "(?i)linphone")',
+    "search": 'write such as matches(user_agent, "(?i)linphone")',
+    "lower": 'compare without regard to capitals: matches(user_agent, "(?i)linphone")',
+    "count": "what is counted over a time is a window, such as caller_calls_1h",
+    "sum": "what is added up over a time is a window; see windows.yaml",
+    "exists": "write not missing(…)",
+    "isnull": "write missing(…)",
+    "is_null": "write missing(…)",
+    "now": "a rule knows the time of the call only: hour, weekday, time_between(…), night()",
+    "today": "a rule knows the time of the call only: hour, weekday, weekend(), holiday()",
+}
+"""What people write who know other languages, and what it is called here."""
 _ESCAPE: Final = "\x01"
 """Stands for the backslash of a pattern while Python's parser looks at the condition; it must not be unescaped."""
 
@@ -130,7 +151,8 @@ class Names(msgspec.Struct, frozen=True):
 
     ``order`` gives the row's positions. ``at`` is the kind of event that is judged: fields that it does not carry are
     refused. ``late`` is how: a rule cannot wait for a later event, a window can count on one. ``where`` says what
-    cannot be used for want of it ("in the where of a window").
+    cannot be used for want of it ("in the where of a window"). ``scope`` is the rule whose own windows are meant: they
+    are among the windows as ``rule.window``.
     """
 
     fields: Mapping[str, Field]
@@ -144,9 +166,12 @@ class Names(msgspec.Struct, frozen=True):
     params_allowed: bool = True
     where: str = "here"
     local: LocalTime = LocalTime()
+    scope: str = ""
 
     def slot(self, name: str) -> Slot | None:
         """The row's position of ``name``, or None."""
+        if self.scope and f"{self.scope}.{name}" in self.windows:
+            name = f"{self.scope}.{name}"
         field = self.fields.get(name)
         kind = field.type if field is not None else NUMBER
         known = field is not None or name in self.windows or (name == "score" and "score" in self.order)
@@ -154,7 +179,13 @@ class Names(msgspec.Struct, frozen=True):
 
     def callable_names(self) -> list[str]:
         """Every name that a condition may use by itself."""
-        return [name for name in self.order if self.slot(name) is not None]
+        own = f"{self.scope}."
+        names = [name.removeprefix(own) if self.scope else name for name in self.order]
+        return [name for name in names if "." not in name and self.slot(name) is not None and self._known(name)]
+
+    def _known(self, name: str) -> bool:
+        field = self.fields.get(name)
+        return field is None or field.known_at(self.at)
 
 
 class _Refused(Exception):  # noqa: N818 - control flow inside this module, never seen outside
@@ -172,9 +203,16 @@ def param_type(value: ParamValue) -> str:
     return "texts" if value and isinstance(value[0], str) else "numbers"
 
 
+def late(field: Field, at: str) -> dict[str, str]:
+    """What there is to say of a field that is not known yet at an event of the kind ``at``."""
+    kinds = KNOWN_AT[field.since]
+    words = {"name": field.name, "at": at, "event": _LATER[field.since]}
+    return {**words, "kinds": " and ".join(kinds), "kind": kinds[0]}
+
+
 def check_condition(excerpt: Excerpt, names: Names) -> Condition | None:
     """The typed tree; None when something is wrong, which is then noted in the excerpt's sheet."""
-    if not lexer.scan(excerpt, frozenset([*names.callable_names(), *FUNCTIONS, "params", "lists"])):
+    if not lexer.scan(excerpt, lambda: [*names.callable_names(), *FUNCTIONS, "params", "lists"]):
         return None
     text = excerpt.text
     try:
@@ -298,7 +336,8 @@ class _Checker:
         if not _varies(first) and not _varies(second):
             raise self._refuse(node, Message.CONSTANT_TERM, term=source)
         for value, other_value, place in ((first, second, right), (second, first, left)):
-            self._possible(value, other_value.value if isinstance(other_value, Literal) else None, place)
+            if sign in ("==", "!="):
+                self._possible(value, self._texts_of(other_value), place)
         return Compare(sign, first, second, source)
 
     def _unequal(self, node: ast.expr, left: tuple[ast.expr, Value], right: tuple[ast.expr, Value]) -> _Refused:
@@ -356,11 +395,13 @@ class _Checker:
         if not _varies(value):
             raise self._refuse(node, Message.CONSTANT_TERM, term=source)
         if isinstance(container, Param):
+            self._possible(value, self._texts_of(container), right)
             return OneOfParam(value, container, source)
         assert isinstance(right, (ast.List, ast.Tuple))
         elements: tuple[str | float, ...] = container
         for element, place in zip(elements, right.elts, strict=True):
-            self._possible(value, element, place)
+            if isinstance(element, str):
+                self._possible(value, (element,), place)
         return OneOf(value, container, source)
 
     def _list_fits(self, name: str, node: ast.expr, value: Value) -> None:
@@ -383,7 +424,7 @@ class _Checker:
     def _call(self, node: ast.Call, depth: int) -> Condition:
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
             name = self._source(node.func)
-            known = f"known: {', '.join(FUNCTIONS)}"
+            known = _ELSEWHERE.get(name.rpartition(".")[2].lower(), f"known: {', '.join(FUNCTIONS)}")
             advice = did_you_mean(name, FUNCTIONS, known)
             raise self._refuse(node.func, Message.UNKNOWN_FUNCTION, name=name, advice=advice)
         name = node.func.id
@@ -480,6 +521,16 @@ class _Checker:
 
     def _prefix(self, node: ast.Call, depth: int) -> Condition:
         first, second = node.args
+        if isinstance(second, ast.Constant):
+            raise self._refuse(
+                second,
+                Message.WRONG_TYPE,
+                what="the second value of prefix_in",
+                expected="a list of texts",
+                term=self._source(second),
+                actual=_KINDS[_type(self._literal(second))],
+                advice=f"write such as {FUNCTIONS['prefix_in']}",
+            )
         value, container = self._pair_in(first, second, depth)
         self._expect(first, value, TEXT, "the first value of prefix_in", f"write such as {FUNCTIONS['prefix_in']}")
         if isinstance(container, str):
@@ -511,6 +562,11 @@ class _Checker:
             raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
         if isinstance(container, Param):
             return Prefix(value, container, self._source(node))
+        if "" in container:
+            raise self._refuse(second, Message.PREFIX_EMPTY)
+        field = self._names.fields.get(value.name) if isinstance(value, Slot) else None
+        if field is not None and field.shape == "number":
+            self._possible(value, [item for item in container if isinstance(item, str)], second)
         return Prefix(value, tuple(item for item in container if isinstance(item, str)), self._source(node))
 
     # Values
@@ -536,6 +592,8 @@ class _Checker:
             sign = _ARITHMETIC[type(node.op)]
             for operand, value in ((node.left, left), (node.right, right)):
                 self._expect(operand, value, NUMBER, f"a value beside {sign}", "only numbers are calculated with")
+            if sign == "/" and isinstance(right, Literal) and right.value == 0.0:
+                raise self._refuse(node, Message.DIVIDES_BY_ZERO)
             return Arithmetic(sign, left, right)
         if isinstance(node, (ast.Compare, ast.BoolOp, ast.Call)) or (
             isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
@@ -560,6 +618,10 @@ class _Checker:
         if isinstance(value, str):
             if len(value) > MAX_LITERAL:
                 raise self._refuse(node, Message.TEXT_TOO_LONG, what="this text", length=len(value), limit=MAX_LITERAL)
+            if lookalikes.mixed(value):
+                letters = lookalikes.foreign(value)
+                advice = f'type it again on the Latin keyboard: "{lookalikes.retyped(value)}"'
+                raise self._refuse(node, Message.LOOKALIKE, name=self._source(node), letters=letters, advice=advice)
             return Literal(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return Literal(float(value))
@@ -587,16 +649,7 @@ class _Checker:
             raise self._refuse(node, Message.UNKNOWN_NAME, name=name, advice=hint)
         field = names.fields.get(name)
         if field is not None and not field.known_at(names.at):
-            kinds = KNOWN_AT[field.since]
-            raise self._refuse(
-                node,
-                names.late,
-                name=name,
-                at=names.at,
-                event=_LATER[field.since],
-                kinds=" and ".join(kinds),
-                kind=kinds[0],
-            )
+            raise self._refuse(node, names.late, **late(field, names.at))
         return slot
 
     def _attribute(self, node: ast.Attribute) -> Param:
@@ -681,15 +734,26 @@ class _Checker:
                 advice=advice,
             )
 
-    def _possible(self, value: Value, literal: str | float | None, node: ast.expr) -> None:
-        """A field that takes only certain texts is compared with one of them."""
-        if literal is None or not isinstance(value, Slot):
+    def _texts_of(self, value: Value) -> tuple[str, ...]:
+        """The texts that a literal or a parameter is known to hold."""
+        held: ParamValue | None = value.value if isinstance(value, Literal) else None
+        if isinstance(value, Param):
+            held = self._names.params[value.name]
+        if isinstance(held, str):
+            return (held,)
+        return tuple(item for item in held if isinstance(item, str)) if isinstance(held, tuple) else ()
+
+    def _possible(self, value: Value, texts: Sequence[str], node: ast.expr) -> None:
+        """A field that takes only certain texts, or writes them in a certain way, is compared with such."""
+        field = self._names.fields.get(value.name) if isinstance(value, Slot) else None
+        if field is None:
             return
-        field = self._names.fields.get(value.name)
-        if field is not None and field.values and literal not in field.values:
-            listed = f"it is one of: {', '.join(field.values)}"
-            advice = did_you_mean(str(literal), field.values, listed)
-            raise self._refuse(node, Message.VALUE_IMPOSSIBLE, name=value.name, value=self._source(node), advice=advice)
+        for text in texts:
+            advice = field.impossible(text)
+            if field.name == "kind" and not advice and text != self._names.at:
+                advice = f"what is judged here is always a {self._names.at}"
+            if advice:
+                raise self._refuse(node, Message.VALUE_IMPOSSIBLE, name=field.name, value=f'"{text}"', advice=advice)
 
     def _pair(self, left: ast.expr, right: ast.expr, depth: int) -> tuple[Value, Value]:
         """Both values; what is wrong with either is noted before the refusal."""

@@ -7,30 +7,33 @@ graver one. docs/reference/rule-language.md has the table; a property test holds
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 
 from antifraud.domain import Stage
 from antifraud.rulekit.checker import param_type
-from antifraud.rulekit.documents import ListNode, MapNode, Node, Scalar
-from antifraud.rulekit.explanation import phrase
+from antifraud.rulekit.documents import MapNode, Node, Scalar
+from antifraud.rulekit.evaluation import shown_value
+from antifraud.rulekit.explanation import own_name, phrase
 from antifraud.rulekit.form import Value
 from antifraud.rulekit.lists import ListFile
+from antifraud.rulekit.local_time import LocalTime
 from antifraud.rulekit.reasoning import bare, contradiction, implies, settle
-from antifraud.rulekit.rule import LIVE, Rule, RuleException, RuleTest
-from antifraud.rulekit.ruleset import RuleSet, shown_value
+from antifraud.rulekit.rule import ACTING, LIVE, Rule, RuleException, RuleTest
+from antifraud.rulekit.ruleset import RuleSet
+from antifraud.rulekit.sources import said
 from antifraud.rulekit.texts import LocalText, ReasonText
-from antifraud.rulekit.tree import And, Condition, Listed, Not, Or
+from antifraud.rulekit.tree import And, Condition, Holiday, Listed, Not, Or, TimeBetween, Weekend
 
 Level = Literal["patch", "minor", "major"]
 
 LEVELS: Final[tuple[Level, ...]] = ("patch", "minor", "major")
 STOPS: Final = ("divert", "block")
 _ORDER: Final = {"label": 0, "challenge": 1, "divert": 2, "block": 3}
-_IN_FORCE: Final = (Stage.CANARY, Stage.ENFORCE)
 _STAGES: Final = (Stage.RETIRED, Stage.DRAFT, Stage.SHADOW, Stage.CANARY, Stage.ENFORCE)
 _MOST_CHANGED: Final = 4
 """With more parameters changed at once nothing is proven."""
@@ -57,16 +60,31 @@ class ItemChange(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Everything that is different."""
+    """Everything that is different; what stands around the rules (see ``context_comparison``) where it was compared."""
 
     rules: tuple[ItemChange, ...]
     lists: tuple[ItemChange, ...]
     windows: tuple[ItemChange, ...]
+    fields: tuple[ItemChange, ...] = ()
+    calendars: tuple[ItemChange, ...] = ()
+    regions: tuple[ItemChange, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[tuple[str, tuple[ItemChange, ...]], ...]:
+        """What can be different, each by its name."""
+        return (
+            ("rule", self.rules),
+            ("list", self.lists),
+            ("window", self.windows),
+            ("field", self.fields),
+            ("calendar", self.calendars),
+            ("region", self.regions),
+        )
 
     @property
     def level(self) -> Level | None:
         """The gravest level; None when nothing is different."""
-        found = [item.level for item in (*self.rules, *self.lists, *self.windows)]
+        found = [item.level for _kind, items in self.kinds for item in items]
         return gravest(found) if found else None
 
 
@@ -87,7 +105,8 @@ def compare(
     Exceptions and entries that had ended at the epoch second ``now`` do not count any more. ``windows`` are the
     declarations of both states (see ``declarations``).
     """
-    before = {rule.id: rule for rule in old.rules}
+    # Another calendar is a change of its own: a rule is compared with what it would be under the new one.
+    before = {rule.id: _under(rule, new.names.local) for rule in old.rules}
     after = {rule.id: rule for rule in new.rules}
     rules: list[ItemChange] = []
     for name in sorted({*before, *after}):
@@ -104,14 +123,34 @@ def compare(
     return Comparison(tuple(rules), tuple(_lists(old, new, both, now)), tuple(_windows(windows, both)))
 
 
+def _under(rule: Rule, local: LocalTime) -> Rule:
+    """The rule as it would be with another calendar and another local time."""
+    unless = tuple(msgspec.structs.replace(item, when=_timed(item.when, local)) for item in rule.unless)
+    return msgspec.structs.replace(rule, when=_timed(rule.when, local), unless=unless)
+
+
+def _timed(node: Any, local: LocalTime) -> Any:
+    if isinstance(node, tuple):
+        return tuple(_timed(item, local) for item in node)
+    if isinstance(node, Holiday):
+        days = tuple(float(day) for day in sorted(local.holidays))
+        return Holiday(node.ts, local.offset_s, days, float(local.first), float(local.after), node.source)
+    if isinstance(node, (TimeBetween, Weekend)):
+        return msgspec.structs.replace(node, offset_s=local.offset_s)
+    if isinstance(node, (Not, And, Or)):
+        return type(node)(*(_timed(getattr(node, name), local) for name in node.__struct_fields__))
+    return node
+
+
 def effect(rule: Rule) -> Level:
     """How grave it is when the rule hits a call that it did not hit before."""
     if rule.stage not in LIVE or rule.verdict == "protect":
         return "patch"
-    return "major" if rule.stage in _IN_FORCE and rule.verdict in STOPS else "minor"
+    return "major" if rule.stage in ACTING and rule.verdict in STOPS else "minor"
 
 
-def _protects(rule: Rule) -> bool:
+def protects(rule: Rule) -> bool:
+    """Whether the rule protects calls now."""
     return rule.verdict == "protect" and rule.stage is Stage.ENFORCE
 
 
@@ -122,8 +161,8 @@ def _added(rule: Rule) -> ItemChange:
 
 
 def _removed(rule: Rule) -> ItemChange:
-    level: Level = "major" if _protects(rule) else "patch"
-    words = "removed; what it protected can be stopped" if _protects(rule) else "removed"
+    level: Level = "major" if protects(rule) else "patch"
+    words = "removed; what it protected can be stopped" if protects(rule) else "removed"
     return ItemChange(rule.id, rule.pack, "removed", level, (Change("rule", level, words, rule.stage.value, ""),))
 
 
@@ -133,6 +172,7 @@ def _removed(rule: Rule) -> ItemChange:
 def _changes(old: Rule, new: Rule, now: float) -> Iterator[Change]:
     yield from _verdict(old, new)
     yield from _rollout(old, new)
+    yield from _budget(old, new)
     yield from _condition(old, new, now)
     yield from _texts(old, new)
 
@@ -142,7 +182,7 @@ def _verdict(old: Rule, new: Rule) -> Iterator[Change]:
         level: Level = "patch"
         words = "milder"
         if old.verdict == "protect":
-            level, words = ("major" if _protects(old) else effect(new)), "does not protect any more"
+            level, words = ("major" if protects(old) else effect(new)), "does not protect any more"
         elif new.verdict == "protect":
             words = "protects"
         elif _ORDER[new.verdict] > _ORDER[old.verdict]:
@@ -157,7 +197,7 @@ def _rollout(old: Rule, new: Rule) -> Iterator[Change]:
     if old.stage is not new.stage:
         further = _STAGES.index(new.stage) > _STAGES.index(old.stage)
         level: Level = effect(new) if further else "patch"
-        if _protects(old) and new.stage is not Stage.ENFORCE:
+        if protects(old) and new.stage is not Stage.ENFORCE:
             level = "major"
         yield Change("stage", level, "goes further" if further else "goes back", old.stage.value, new.stage.value)
     elif old.percent != new.percent:
@@ -166,13 +206,28 @@ def _rollout(old: Rule, new: Rule) -> Iterator[Change]:
         yield Change("percent", effect(new) if more else "patch", "more callers" if more else "fewer callers", *shown)
 
 
+def _budget(old: Rule, new: Rule) -> Iterator[Change]:
+    """A larger budget stops no call by itself, but it lets the rule hit more honest ones: somebody should read that."""
+    before, after = old.false_hits_per_million, new.false_hits_per_million
+    if before == after:
+        return
+    if before is None or after is None:
+        words = "declared" if before is None else "not declared any more"
+    else:
+        words = "fewer honest calls" if after < before else "more honest calls"
+    more = after is None or (before is not None and after > before)
+    shown = "" if before is None else shown_value(before), "" if after is None else shown_value(after)
+    level: Level = "minor" if more and new.stage in ACTING else "patch"
+    yield Change("false_hits_per_million", level, words, *shown)
+
+
 def _condition(old: Rule, new: Rule, now: float) -> Iterator[Change]:
     """Condition, parameters and exceptions: each with what all of them together may do.
 
     What stops calls must not hit more than before, and what protects must not hit less: the ``inner`` rule has to
     stay within the ``outer`` one.
     """
-    protecting = _protects(old) and new.verdict == "protect"
+    protecting = protects(old) and new.verdict == "protect"
     grave: Level = "major" if protecting else effect(new)
     settings = _settings(old, new)
     inner, outer = (old, new) if protecting else (new, old)
@@ -271,6 +326,7 @@ def _texts(old: Rule, new: Rule) -> Iterator[Change]:
         ("why", old.why, new.why),
         ("false_positives", old.false_positives, new.false_positives),
         ("label", old.label, new.label),
+        ("code", old.code or "", new.code or ""),
         ("reason", old.reason, new.reason),
         ("by", old.by, new.by),
         ("review_by", old.review_by, new.review_by),
@@ -287,14 +343,20 @@ def _texts(old: Rule, new: Rule) -> Iterator[Change]:
 
 
 def _tests(tests: Iterable[RuleTest]) -> list[tuple[object, ...]]:
-    return [(test.name, dict(test.given), dict(test.params), test.expect_hit) for test in tests]
+    return [
+        (test.name, dict(test.given), dict(test.params), test.expect_hit, test.stream and test.stream.said())
+        for test in tests
+    ]
 
 
 def _shown(value: object) -> str:
     if isinstance(value, LocalText):
         return value.get("en")
     if isinstance(value, ReasonText):
-        names = [f"{item.name}:{item.form}" if item.form else item.name for item in value.placeholders]
+        shown = [item.name if item.name.startswith("params.") else own_name(item.name) for item in value.placeholders]
+        names = [
+            f"{name}:{item.form}" if item.form else name for name, item in zip(shown, value.placeholders, strict=True)
+        ]
         pieces = value.versions[0][1].pieces
         return "".join(piece if isinstance(piece, str) else f"{{{names[piece]}}}" for piece in pieces)
     if isinstance(value, tuple):
@@ -315,7 +377,7 @@ def _lists(old: RuleSet, new: RuleSet, rules: Sequence[Rule], now: float) -> Ite
     after = {item.name: item for item in new.lists}
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
-        wider, narrower = _uses(name, rules)
+        wider, narrower = signs(rules, functools.partial(_asks_list, name))
         if (one or other) and ((one and one.protects) or (other and other.protects)):
             narrower = "major"
         changes = tuple(_list_changes(one, other, wider, narrower, now))
@@ -324,32 +386,35 @@ def _lists(old: RuleSet, new: RuleSet, rules: Sequence[Rule], now: float) -> Ite
             yield ItemChange(name, "", kind, gravest(item.level for item in changes), changes)
 
 
-def _uses(name: str, rules: Iterable[Rule]) -> tuple[Level, Level]:
-    """How grave it is when the list takes in more, and when it takes in less."""
+def _asks_list(name: str, leaf: Condition) -> bool:
+    return isinstance(leaf, Listed) and leaf.name == name
+
+
+def signs(rules: Iterable[Rule], asks: Callable[[Condition], bool]) -> tuple[Level, Level]:
+    """How grave it is when the terms for which ``asks`` is true hold more often, and when they hold less often."""
     wider: list[Level] = []
     narrower: list[Level] = []
     for rule in rules:
-        grave: Level = "major" if _protects(rule) else effect(rule)
+        grave: Level = "major" if protects(rule) else effect(rule)
         backwards = rule.verdict == "protect"
         for condition, spares in ((rule.when, False), *((item.when, True) for item in rule.unless)):
-            for positive in _signs(condition, name, holds=True):
+            for positive in _signs(condition, asks, holds=True):
                 more_hits = positive != (spares != backwards)
                 (wider if more_hits else narrower).append(grave)
     return gravest(wider), gravest(narrower)
 
 
-def _signs(condition: Condition, name: str, *, holds: bool) -> Iterator[bool]:
-    """For each place where the condition asks the list: whether a longer list makes the condition true more often."""
+def _signs(condition: Condition, asks: Callable[[Condition], bool], *, holds: bool) -> Iterator[bool]:
+    """For each term that is meant: whether it makes the condition true more often when it holds more often."""
     match condition:
         case Not(term):
-            yield from _signs(term, name, holds=not holds)
+            yield from _signs(term, asks, holds=not holds)
         case And(terms) | Or(terms):
             for term in terms:
-                yield from _signs(term, name, holds=holds)
-        case Listed(_, listed) if listed == name:
-            yield holds
+                yield from _signs(term, asks, holds=holds)
         case _:
-            pass
+            if asks(condition):
+                yield holds
 
 
 def _list_changes(
@@ -394,22 +459,28 @@ def _some(entries: Sequence[str]) -> str:
 # Windows
 
 
-def declarations(root: Node | None) -> dict[str, str]:
-    """The windows of a windows file: name → what its declaration says, without its description."""
+def declarations(root: Node | None, own: Mapping[str, MapNode] = {}) -> dict[str, str]:
+    """The windows of a windows file, and those that rules ``own`` (as ``rule.window``): name → what it declares.
+
+    Descriptions are left out. What a window is worked out from belongs to what it says.
+    """
     top = root.entries.get("windows") if isinstance(root, MapNode) else None
-    windows = top[1] if top is not None else None
-    if not isinstance(windows, MapNode):
-        return {}
-    return {name: _said(node) for name, (_key, node) in windows.entries.items()}
+    shared = top[1].entries if top is not None and isinstance(top[1], MapNode) else {}
+    nodes = {name: node for name, (_key, node) in shared.items()} | dict(own)
+    texts = {name: said(node) for name, node in nodes.items()}
+    return {name: texts[name] + "".join(_parts(name, node, texts)) for name, node in nodes.items()}
 
 
-def _said(node: Node) -> str:
-    if isinstance(node, MapNode):
-        parts = [f"{key}: {_said(value)}" for key, (_, value) in sorted(node.entries.items()) if key != "doc"]
-        return f"{{{', '.join(parts)}}}"
-    if isinstance(node, ListNode):
-        return f"[{', '.join(_said(item) for item in node.items)}]"
-    return " ".join(node.value.split()) if isinstance(node, Scalar) else ""
+def _parts(name: str, node: Node, texts: Mapping[str, str]) -> Iterator[str]:
+    """What the windows say that a ratio or a balance is made of."""
+    rule = name.rpartition(".")[0]
+    for key in ("of", "to"):
+        entry = node.entries.get(key) if isinstance(node, MapNode) else None
+        part = entry[1].value.strip() if entry is not None and isinstance(entry[1], Scalar) else ""
+        for found in (f"{rule}.{part}", part):
+            if found in texts:
+                yield f", {key} is {texts[found]}"
+                break
 
 
 def _windows(windows: tuple[Mapping[str, str], Mapping[str, str]], rules: Sequence[Rule]) -> Iterator[ItemChange]:
@@ -419,7 +490,7 @@ def _windows(windows: tuple[Mapping[str, str], Mapping[str, str]], rules: Sequen
         if one == other:
             continue
         level = gravest(
-            "major" if _protects(rule) else effect(rule) for rule in rules if name in rule.windows and one and other
+            "major" if protects(rule) else effect(rule) for rule in rules if name in rule.windows and one and other
         )
         kind = "changed" if one and other else "removed" if one else "added"
         words = "counts something else" if one and other else kind

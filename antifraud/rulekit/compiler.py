@@ -68,8 +68,31 @@ class Clause(msgspec.Struct, frozen=True):
     """Parameter → its position among the pack's parameters."""
 
 
+class PackCode(msgspec.Struct, frozen=True):
+    """A pack compiled, and not yet bound to any lists: plain data, which may have been made in another process.
+
+    ``lists`` and ``patterns``: the names by which the code calls them → which list, which pattern.
+    """
+
+    code: types.CodeType
+    lists: Mapping[str, str]
+    patterns: Mapping[str, str]
+
+    def bound(self, lists: Mapping[str, Lookup]) -> PackFunction:
+        """The function that asks these ``lists``."""
+        namespace: dict[str, Any] = {local: lists[name] for local, name in self.lists.items()}
+        namespace.update((local, finder(pattern)) for local, pattern in self.patterns.items())
+        function: PackFunction = _function(self.code, namespace)
+        return function
+
+
 def compile_pack(name: str, clauses: Sequence[Clause], lists: Mapping[str, Lookup]) -> PackFunction:
     """One function for all ``clauses``; the hits come in their order."""
+    return pack_code(name, clauses).bound(lists)
+
+
+def pack_code(name: str, clauses: Sequence[Clause]) -> PackCode:
+    """What ``compile_pack`` makes a function of."""
     writer = _Writer()
     body: list[str] = []
     for position, clause in enumerate(clauses):
@@ -81,8 +104,9 @@ def compile_pack(name: str, clauses: Sequence[Clause], lists: Mapping[str, Looku
             parts.append(f"not ({time} is not None and {time} < {ends!r} and {held})")
         body.append(f" if {' and '.join(parts)}: hits = (*hits, {position})")
     source = "\n".join(["def pack(row, p):", " hits = ()", *_loads(writer), *body, " return hits"])
-    function: PackFunction = make_function(source, f"<rules {name}>", "pack", writer.namespace(lists))
-    return function
+    lists = {local: listed for listed, local in writer.lists.items()}
+    patterns = {local: pattern for pattern, local in writer.patterns.items()}
+    return PackCode(_code(source, f"<rules {name}>"), lists, patterns)
 
 
 class Predicate:
@@ -140,8 +164,15 @@ def _loads(writer: _Writer) -> list[str]:
 
 def make_function(source: str, file: str, name: str, namespace: dict[str, Any]) -> Any:
     """The function that ``source`` defines, made from its code object without executing a module."""
+    return _function(_code(source, file), namespace, name)
+
+
+def _code(source: str, file: str) -> types.CodeType:
     module = compile(source, file, "exec", dont_inherit=True)
-    code = next(constant for constant in module.co_consts if isinstance(constant, types.CodeType))
+    return next(constant for constant in module.co_consts if isinstance(constant, types.CodeType))
+
+
+def _function(code: types.CodeType, namespace: Mapping[str, Any], name: str | None = None) -> Any:
     return types.FunctionType(code, {"__builtins__": {}, **namespace}, name)
 
 

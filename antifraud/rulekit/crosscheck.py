@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from antifraud.domain import Location, Stage
-from antifraud.rulekit.documents import Excerpt, Scalar
+from antifraud.rulekit.documents import Excerpt, MapNode, Scalar, parse_sheet
 from antifraud.rulekit.findings import Finding
 from antifraud.rulekit.lists import ListFile
+from antifraud.rulekit.local_time import MAX_NODES as CALENDAR_NODES
+from antifraud.rulekit.local_time import read_calendar
 from antifraud.rulekit.messages import RuleProblem
 from antifraud.rulekit.promotion import review_due
 from antifraud.rulekit.reasoning import Alternative, Claim, Facts, alternatives, contradiction, implies, settle
-from antifraud.rulekit.rule import LIVE, Rule
+from antifraud.rulekit.rule import ACTING, LIVE, Rule
 from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.sources import RuleSource, Sources
 from antifraud.rulekit.tree import And, Condition, Param, atoms_in, atoms_of
@@ -37,6 +40,7 @@ def cross_check(rules: RuleSet, sources: Sources, today: float) -> list[RuleProb
         never = list(_never(rule, sources))
         found += never
         found += _params(rule, sources)
+        found += _budget(rule, sources)
         if not never and rule.stage in LIVE:
             looked.append(_Looked.at(rule))
     # One reason is enough for a rule that changes nothing, however many others cover it.
@@ -46,6 +50,16 @@ def cross_check(rules: RuleSet, sources: Sources, today: float) -> list[RuleProb
     for item in rules.lists:
         found += _entries(item, today)
     return sorted(found, key=_position)
+
+
+def check_calendar(rules_dir: Path, today: float) -> list[RuleProblem]:
+    """Years whose holidays should stand in calendar.yaml and do not; none without a calendar that can be read."""
+    local, sheet, _raw = read_calendar(rules_dir)
+    root = None if sheet.problems or not local.known else parse_sheet(sheet, max_nodes=CALENDAR_NODES)
+    if not isinstance(root, MapNode):
+        return []
+    _key, years = root.entries["years"]
+    return [Finding.CALENDAR_ENDS.at(sheet, years, year=str(year)) for year in local.unentered(today)]
 
 
 def _position(problem: RuleProblem) -> tuple[str, int, int]:
@@ -98,6 +112,12 @@ def _params(rule: Rule, sources: Sources) -> Iterator[RuleProblem]:
                 yield Finding.PARAM_ONLY_SHOWN.at(source.sheet, entry[0], name=name)
 
 
+def _budget(rule: Rule, sources: Sources) -> Iterator[RuleProblem]:
+    if rule.stage in ACTING and rule.verdict != "protect" and rule.false_hits_per_million is None:
+        source = sources(rule)
+        yield Finding.BUDGET_MISSING.at(source.sheet, source.node("rollout", "stage"), stage=rule.stage.value)
+
+
 def _ended(rule: Rule, sources: Sources, today: float) -> Iterator[RuleProblem]:
     if rule.stage is Stage.RETIRED:
         return
@@ -114,7 +134,7 @@ def _ended(rule: Rule, sources: Sources, today: float) -> Iterator[RuleProblem]:
 
 def _entries(item: ListFile, today: float) -> Iterator[RuleProblem]:
     columns = item.entries
-    if not columns.ends and all(ends == float("inf") for ends, _line in columns.texts.values()):
+    if columns.ends.one and all(ends == float("inf") for ends, _line in columns.texts.values()):
         return
     ended = [(plain, ends, line) for plain, ends, line in columns.plain() if ends <= today]
     if not ended:

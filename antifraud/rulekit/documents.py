@@ -8,10 +8,13 @@ reader works on parser events without recursion, so a hostile file costs no more
 from __future__ import annotations
 
 import bisect
+import errno
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import yaml
@@ -22,7 +25,13 @@ from antifraud.rulekit.messages import Message, RuleProblem, shorten
 MAX_DEPTH: Final = 10
 MAX_PROBLEMS_A_FILE: Final = 50
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+# Also what changes the direction of writing or has no width: a reader would see another text than the engine.
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]"
+)
+_ODD_SPACES: Final = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_ODD_INDENT: Final = re.compile(rf"^ *[{_ODD_SPACES}]", re.MULTILINE)
+_ODD_SPACE: Final = re.compile(rf"^ *(?:- *)*(?:[^\s:'\"#]+:)?([{_ODD_SPACES}])")
 _TAB_INDENT: Final = re.compile(r"^ *\t", re.MULTILINE)
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_COLUMN: Final = 10_000
@@ -167,11 +176,25 @@ def raise_problems(sheets: Sequence[Sheet]) -> None:
         raise BundleError.of(problems)
 
 
+def open_file(path: Path) -> BinaryIO:
+    """The file, opened for reading. OSError when it cannot be, also when it is something else than a file.
+
+    A pipe that nobody writes into would be waited for without end, a device may have no end.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        reason = "it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device, not a file"
+        raise OSError(errno.EINVAL, reason)
+    return os.fdopen(handle, "rb")
+
+
 def read_sheet(path: Path, *, limit: int, name: str = "") -> tuple[Sheet, bytes]:
     """The file as a sheet and its bytes; what hinders reading it is noted in the sheet, whose text is then empty."""
     sheet = Sheet(name or str(path))
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             raw = stream.read(limit + 1)
     except OSError as error:
         sheet.add(Message.FILE_UNREADABLE, reason=error.strerror or type(error).__name__)
@@ -193,7 +216,11 @@ def parse_sheet(sheet: Sheet, *, max_nodes: int) -> Node | None:
     """The root node; None with the problem noted when there is none that can be used."""
     if sheet.problems:
         return None
-    for pattern, message in ((_CONTROL, Message.CONTROL_CHARACTER), (_TAB_INDENT, Message.TAB_INDENT)):
+    for pattern, message in (
+        (_CONTROL, Message.CONTROL_CHARACTER),
+        (_TAB_INDENT, Message.TAB_INDENT),
+        (_ODD_INDENT, Message.ODD_SPACE),
+    ):
         found = pattern.search(sheet.text)
         if found is not None:
             offset = found.end() - 1
@@ -204,21 +231,42 @@ def parse_sheet(sheet: Sheet, *, max_nodes: int) -> Node | None:
     try:
         return _build(sheet, yaml.parse(sheet.text, Loader=_LOADER), max_nodes)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        reason = " ".join(part for part in (error.context, error.problem) if part)
-        sheet.add(Message.YAML_SYNTAX, line, column, hint=_syntax_hint(reason), reason=reason or "malformed")
+        _syntax(sheet, error)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         sheet.add(Message.YAML_SYNTAX, reason=str(error) or type(error).__name__)
     return None
 
 
+def _syntax(sheet: Sheet, error: yaml.MarkedYAMLError) -> None:
+    """Note what the parser says, at the place where it is mended."""
+    mark = error.problem_mark or error.context_mark
+    reason = " ".join(part for part in (error.context, error.problem) if part) or "malformed"
+    if ("quoted scalar" in reason and "end of stream" in reason) or "expected ',' or" in reason:
+        mark = error.context_mark or mark
+    places = [found.line + 1 for found in (error.context_mark, error.problem_mark) if found is not None]
+    for number in (places[0] - 1, *places) if places else ():
+        odd = _ODD_SPACE.match(sheet.line(number))
+        if odd is not None:
+            sheet.add(Message.ODD_SPACE, number, odd.start(1) + 1, number=f"{ord(odd.group(1)):04X}")
+            return
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+    sheet.add(Message.YAML_SYNTAX, line, column, hint=_syntax_hint(reason), reason=reason)
+
+
 def _syntax_hint(reason: str) -> str:
     if "mapping values are not allowed" in reason:
         return "put text that has a colon in quotes, or check the indentation of this line"
+    if "escape" in reason:
+        return "in double quotes a backslash begins an escape; write the text in single quotes to keep it as it is"
     if "quoted scalar" in reason:
-        return "a quote is opened and not closed"
-    if "cannot start any token" in reason:
+        return "the quote that begins here is not closed"
+    if "expected ',' or" in reason:
+        return "the bracket that begins here is not closed, or a comma is missing in it"
+    if "expected node content" in reason:
+        return "a value is missing here, or a bracket that is opened further up is not closed"
+    if "expected key" in reason:
+        return "lines of one level begin at the same column; an apostrophe in single quotes is written twice"
+    if "cannot start any token" in reason or "alias" in reason:
         return "put text that begins with this sign in quotes"
     return ""
 
@@ -262,6 +310,10 @@ def _build(sheet: Sheet, events: Iterator[Any], max_nodes: int) -> Node | None:
                 return None
         elif isinstance(event, yaml.ScalarEvent):
             node = Scalar(line, column, event.value, event.style or "")
+            hidden = _CONTROL.search(event.value) if event.style == '"' else None
+            if hidden is not None:
+                sheet.at(node, Message.HIDDEN_CHARACTER, number=f"{ord(hidden.group()):04X}")
+                return None
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             if len(stack) >= MAX_DEPTH:
                 sheet.add(Message.YAML_TOO_DEEP, line, column, limit=MAX_DEPTH)

@@ -7,19 +7,24 @@ entries are kept in memory; who answers for an entry is read again from its line
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
 from antifraud.rulekit.documents import MAX_PROBLEMS_A_FILE, Sheet
-from antifraud.rulekit.entries import FOREVER, Gathering, plain_entry, plain_range
+from antifraud.rulekit.entries import FOREVER, plain_entry, plain_range
 from antifraud.rulekit.form import end_of
 from antifraud.rulekit.messages import Message, did_you_mean
+from antifraud.rulekit.sorted_entries import Gathering
 
 COLUMNS: Final = ("value", "from", "to", "until", "owner", "source", "note")
+WRITTEN: Final = ("value", "until", "owner", "source", "note")
+"""The columns of a file that we write ourselves."""
 MAX_ROWS: Final = 5_000_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_LINE: Final = 4_096
@@ -46,6 +51,13 @@ class Hashing(Protocol):
         """Take ``data``."""
 
 
+class Writing(Protocol):
+    """What takes texts, such as a file."""
+
+    def write(self, text: str, /) -> object:
+        """Take ``text``."""
+
+
 class Row(msgspec.Struct, frozen=True):
     """One entry as it stands in a file: the plain value, its end, and who answers for it (empty: the list's)."""
 
@@ -55,6 +67,11 @@ class Row(msgspec.Struct, frozen=True):
     owner: str = ""
     source: str = ""
     note: str = ""
+
+
+def most_rows(kind: str) -> int:
+    """How many entries a file may have."""
+    return MAX_ROWS if kind in ("numbers", "prefixes", "ranges") else FEW
 
 
 class _RowSheet(Sheet):
@@ -84,16 +101,51 @@ def read_entries(path: Path, kind: str, into: Gathering, digest: Hashing | None 
     return sheet
 
 
-def read_rows(path: Path, kind: str, take: Callable[[Row], object]) -> Sheet:
-    """Give every sound row of ``path`` with all that it says to ``take``; the sheet has what is wrong."""
+def copy_rows(
+    path: Path, kind: str, out: Writing, without: bytearray, watch: Hashing | None = None
+) -> tuple[int, Sheet]:
+    """Write the rows of ``path`` to ``out`` as lines of the columns ``WRITTEN``, and how many they were.
+
+    ``without`` has a 1 at the number of each line that is left out, as far as it goes. Rows that stand so already are
+    copied as they are, unchecked but for their value. The sheet has what is wrong with ``path``; ``watch`` is given
+    every byte that is read.
+    """
     sheet = _RowSheet(str(path))
+    writer = csv.writer(out, lineterminator="\n")
+    copied = 0
+
+    def left_out(number: int) -> bool:
+        return number < len(without) and without[number] == 1
 
     def took(row: Row) -> int:
-        take(row)
+        nonlocal copied
+        if not left_out(row.line):
+            copied += 1
+            writer.writerow((row.plain, _end_text(row.ends), row.owner, row.source, row.note))
         return 0
 
-    _Reader(sheet, kind, took, None).read(_lines(path, sheet, None))
-    return sheet
+    def unlike() -> Iterator[tuple[int, str]]:
+        nonlocal copied
+        alike = False
+        plain, commas = _PLAIN.get(kind), len(WRITTEN) - 1
+        for number, line in _lines(path, sheet, watch):
+            if number == 1:
+                alike = plain is not None and line == ",".join(WRITTEN)
+            elif alike and '"' not in line and len(line) <= MAX_LINE and line.count(",") == commas:
+                value = line.partition(",")[0]
+                if plain is not None and plain.match(value) and (kind != "ranges" or _in_order(value)):
+                    if not left_out(number):
+                        copied += 1
+                        out.write(f"{line}\n")
+                    continue
+            yield number, line
+
+    _Reader(sheet, kind, took, None).read(unlike())
+    return copied, sheet
+
+
+def _end_text(ends: float) -> str:
+    return "" if ends == FOREVER else dt.datetime.fromtimestamp(ends, dt.UTC).isoformat()
 
 
 def first_rows(path: Path, kind: str, count: int) -> list[Row]:
@@ -135,6 +187,24 @@ def read_lines(path: Path, kind: str, wanted: Iterable[int]) -> list[Row]:
 
     _Reader(sheet, kind, took, None).read(chosen())
     return rows
+
+
+def note_twice(path: Path, twice: Mapping[int, tuple[int, str]], sheet: Sheet, where: str = "") -> None:
+    """Note in ``sheet`` that entries of ``path`` are given a second time: line → (line of the first, the entry).
+
+    ``where``: the file in which they are given first, when it is another one.
+    """
+    shown = _RowSheet(str(path))
+    last = max(twice, default=0)
+    for number, text in _lines(path, shown, None):
+        if number > last:
+            break
+        if number in twice:
+            shown.at_hand = (number, text)
+            line, value = twice[number]
+            hint = f"it is on line {line} of {where}: take it out of one of the two" if where else ""
+            shown.add(Message.ENTRY_TWICE, number, 1, max(1, len(text)), hint=hint, value=value, line=line)
+    sheet.problems += shown.problems
 
 
 def _lines(path: Path, sheet: _RowSheet, digest: Hashing | None) -> Iterator[tuple[int, str]]:
@@ -203,7 +273,7 @@ class _Reader:
     def __init__(self, sheet: _RowSheet, kind: str, take: Callable[[Row], int], quick: Gathering | None) -> None:
         self._sheet, self._kind, self._take = sheet, kind, take
         self._quick = quick if kind in _PLAIN else None
-        self._most = MAX_ROWS if kind in ("numbers", "prefixes", "ranges") else FEW
+        self._most = most_rows(kind)
         self._ends: dict[str, float] = {}
 
     def read(self, lines: Iterator[tuple[int, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from antifraud.rulekit.interpreter import Interpreter
-from antifraud.rulekit.local_time import shown_moment
+from antifraud.rulekit.local_time import LocalTime, shown_moment
 from antifraud.rulekit.tree import (
     And,
     Condition,
@@ -54,41 +54,55 @@ class Explanation(msgspec.Struct, frozen=True):
     exceptions: tuple[ExceptionNote, ...] = ()
 
 
-def explain_condition(condition: Condition, interpreter: Interpreter) -> tuple[Term, ...]:
+class Holidays(msgspec.Struct, frozen=True):
+    """What holidays are called, and in which language that is said."""
+
+    local: LocalTime = LocalTime()
+    language: str = "en"
+
+
+def explain_condition(condition: Condition, interpreter: Interpreter, holidays: Holidays) -> tuple[Term, ...]:
     """The terms of ``condition``; those of the outermost *and* stand side by side."""
-    if isinstance(condition, And):
-        return tuple(line for term in condition.terms for line in _lines(term, interpreter, 0))
-    return tuple(_lines(condition, interpreter, 0))
+    terms = condition.terms if isinstance(condition, And) else (condition,)
+    return tuple(line for term in terms for line in _lines(term, interpreter, holidays, 0))
 
 
-def _lines(condition: Condition, interpreter: Interpreter, depth: int) -> list[Term]:
+def _lines(condition: Condition, interpreter: Interpreter, holidays: Holidays, depth: int) -> list[Term]:
     held = interpreter.holds(condition)
     match condition:
         case And(terms) | Or(terms):
             head = Term("all of" if isinstance(condition, And) else "any of", held, depth)
-            return [head, *(line for term in terms for line in _lines(term, interpreter, depth + 1))]
+            return [head, *(line for term in terms for line in _lines(term, interpreter, holidays, depth + 1))]
         case Not(And() | Or() as inner):
-            return [Term("not", held, depth), *_lines(inner, interpreter, depth + 1)]
+            return [Term("not", held, depth), *_lines(inner, interpreter, holidays, depth + 1)]
         case _:
             leaf: Condition = condition
             while isinstance(leaf, Not):
                 leaf = leaf.term
             if isinstance(leaf, (And, Or)):
-                return [Term("not", held, depth), *_lines(leaf, interpreter, depth + 1)]
+                return [Term("not", held, depth), *_lines(leaf, interpreter, holidays, depth + 1)]
             atoms = dict.fromkeys(
                 atom
                 for value in ((leaf.slot,) if isinstance(leaf, Missing) else values_of(leaf))
                 for atom in atoms_of(value)
             )
             values: tuple[tuple[str, object], ...] = tuple(
-                (f"params.{atom.name}" if isinstance(atom, Param) else atom.name, interpreter.value(atom))
+                (f"params.{atom.name}" if isinstance(atom, Param) else own_name(atom.name), interpreter.value(atom))
                 for atom in atoms
             )
             if isinstance(leaf, (TimeBetween, Weekend, Holiday)):
                 moment = interpreter.value(leaf.ts)
                 shown = shown_moment(moment, leaf.offset_s) if moment is not None else None
                 values = (("local time", shown), *values[1:])
+                name = holidays.local.holiday(moment) if isinstance(leaf, Holiday) and moment is not None else None
+                if name is not None:
+                    values = (*values, ("holiday", name.get(holidays.language)))
             return [Term(phrase(condition), held, depth, values)]
+
+
+def own_name(name: str) -> str:
+    """The name as the rule itself says it: a window of its own without the rule's name before it."""
+    return name.rpartition(".")[2]
 
 
 def phrase(condition: Condition) -> str:

@@ -61,6 +61,11 @@ class Finding(Enum):
         "this rule and {other} hit the same calls, with different verdicts: {verdict} here, {verdict_there} there",
         "only the graver one counts; keep that rule",
     )
+    BUDGET_MISSING = (
+        False,
+        "this rule is at {stage} and does not say how many honest calls it may hit",
+        "measure it with antifraud backtest, then write under rollout such as `false_hits_per_million: 20`",
+    )
     PARAM_ONLY_SHOWN = (
         True,
         "the parameter {name} stands in a text only; no condition uses it",
@@ -82,6 +87,12 @@ class Finding(Enum):
         True,
         "the review of this rule was due on {day}",
         "look at what it has hit since, then write the day of the next review",
+    )
+
+    CALENDAR_ENDS = (
+        True,
+        "no holiday of {year} is entered here, so holiday() holds on none of its days",
+        "enter the days of {year} as soon as they are published, and add it to `years`; moved days off are days too",
     )
 
     # rules.lock
@@ -155,6 +166,11 @@ class Finding(Enum):
         False,
         "no test shows that this term matters: {term}",
         "add a test that expects no_hit and in which only that term does not hold",
+    )
+    PROMOTE_BUDGET = (
+        False,
+        "{rule} does not say how many honest calls it may hit",
+        "measure it with antifraud backtest, then write under rollout such as `false_hits_per_million: 20`",
     )
     PROMOTE_UNFINISHED = (
         False,

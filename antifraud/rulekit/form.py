@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from antifraud.domain import lookalikes
 from antifraud.rulekit.documents import Excerpt, ListNode, MapNode, Node, Scalar, Sheet
 from antifraud.rulekit.messages import Message, did_you_mean
 from antifraud.rulekit.texts import LANGUAGES, LocalText
@@ -92,13 +93,41 @@ def text(sheet: Sheet, node: Node, what: str, limit: int, *, digits: bool = Fals
     return value
 
 
+def line(sheet: Sheet, node: Node, what: str, limit: int) -> str | None:
+    """A text that goes over one line only: it is shown where there is no room for more, or sent to a switch."""
+    value = text(sheet, node, what, limit)
+    return value if value is None or _on_one_line(sheet, node, value, what) else None
+
+
+def word(sheet: Sheet, node: Node, what: str, limit: int) -> str | None:
+    """A text that a call is compared with; letters that only look Latin beside Latin ones are a mistake."""
+    value = text(sheet, node, what, limit)
+    if value is not None and lookalikes.mixed(value):
+        advice = f"type it again on the Latin keyboard: {lookalikes.retyped(value)}"
+        sheet.at(node, Message.LOOKALIKE, name=value, letters=lookalikes.foreign(value), advice=advice)
+        return None
+    return value
+
+
+def _on_one_line(sheet: Sheet, node: Node, value: str, what: str) -> bool:
+    if "\n" in value or "\r" in value:
+        sheet.at(node, Message.NOT_ONE_LINE, what=what)
+        return False
+    return True
+
+
 def name(sheet: Sheet, node: Node, what: str, *, pack: bool = False) -> str | None:
     """A name that can be used in conditions (a pack's may have hyphens)."""
     value = text(sheet, node, what, 64)
     if value is not None and not good_name(value, pack=pack):
-        sheet.at(node, Message.BAD_NAME, name=value, what=what)
+        bad_name(sheet, node, value, what)
         return None
     return value
+
+
+def bad_name(sheet: Sheet, node: Node, value: str, what: str, *, otherwise: str = "") -> None:
+    """Note that ``value`` cannot be a name; ``otherwise`` takes the place of the message's own hint."""
+    sheet.at(node, Message.BAD_NAME, hint=lookalikes.advice(value) or otherwise, name=value, what=what)
 
 
 def good_name(value: str, *, pack: bool = False) -> bool:
@@ -117,10 +146,20 @@ def choice(sheet: Sheet, node: Node, what: str, allowed: Iterable[str]) -> str |
     return value
 
 
-def local_text(sheet: Sheet, node: Node, what: str, limit: int) -> tuple[tuple[str, Scalar], ...] | None:
-    """A text, or texts by language, as (language, node) pairs; "" is the language of a text given once for all."""
+def local_text(
+    sheet: Sheet, node: Node, what: str, limit: int, *, one: bool = False
+) -> tuple[tuple[str, Scalar], ...] | None:
+    """A text, or texts by language, as (language, node) pairs; "" is the language of a text given once for all.
+
+    ``one`` asks for texts of one line.
+    """
+
+    def good(item: Node, called: str) -> bool:
+        found = text(sheet, item, called, limit, digits=True)
+        return found is not None and (not one or _on_one_line(sheet, item, found, called))
+
     if isinstance(node, Scalar):
-        return ((("", node),)) if text(sheet, node, what, limit, digits=True) is not None else None
+        return (("", node),) if good(node, what) else None
     if not isinstance(node, MapNode):
         sheet.at(node, Message.NOT_TEXT, what=what)
         return None
@@ -131,15 +170,15 @@ def local_text(sheet: Sheet, node: Node, what: str, limit: int) -> tuple[tuple[s
     for language, (key, value) in node.entries.items():
         if language not in LANGUAGES:
             sheet.at(key, Message.UNKNOWN_LANGUAGE, name=language)
-        elif text(sheet, value, f"{what}.{language}", limit, digits=True) is not None:
+        elif good(value, f"{what}.{language}"):
             assert isinstance(value, Scalar)
             found[language] = value
     return tuple((language, found[language]) for language in LANGUAGES if language in found) or None
 
 
-def as_local_text(sheet: Sheet, node: Node, what: str, limit: int) -> LocalText:
+def as_local_text(sheet: Sheet, node: Node, what: str, limit: int, *, one: bool = False) -> LocalText:
     """As ``local_text``, with the texts taken; empty when there is none."""
-    versions = local_text(sheet, node, what, limit) or ()
+    versions = local_text(sheet, node, what, limit, one=one) or ()
     return LocalText(tuple((language, scalar.value.strip()) for language, scalar in versions))
 
 
@@ -169,7 +208,9 @@ def until(sheet: Sheet, node: Node, what: str) -> float | None:
     """The epoch second at which something ends: a date holds through its last second in UTC, a time is exact."""
     ends = end_of(node.value) if isinstance(node, Scalar) else None
     if ends is None:
-        sheet.at(node, Message.NOT_A_DATE, what=what)
+        late = isinstance(node, Scalar) and node.value.startswith("9999")
+        hint = "9999 is beyond what can be counted; write a day on which somebody should look again" if late else ""
+        sheet.at(node, Message.NOT_A_DATE, hint=hint, what=what)
     return ends
 
 
@@ -217,7 +258,17 @@ def value(sheet: Sheet, node: Node, what: str) -> Value | None:
     if node.plain and node.value.lower() in _BOOL_LIKE:
         sheet.at(node, Message.NOT_A_BOOL, what=what)
         return None
-    return text(sheet, node, what, 256)
+    return word(sheet, node, what, 256)
+
+
+def field_value(sheet: Sheet, node: Node, what: str, kind: str, values: Iterable[str] = ()) -> Value | None:
+    """The value of a field of the type ``kind`` (text, number, bool); ``values`` are the only texts that it takes."""
+    if kind == "number":
+        return number(sheet, node, what)
+    if kind == "bool":
+        return boolean(sheet, node, what)
+    known = tuple(values)
+    return choice(sheet, node, what, known) if known else word(sheet, node, what, 4_096)
 
 
 def _values(sheet: Sheet, node: ListNode, what: str) -> Value | None:

@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from antifraud.domain import BundleError, Location
-from antifraud.rulekit import lists, rule
+from antifraud.rulekit import lists, rule, stream_form
 from antifraud.rulekit.condition_layout import canonical_tokens, comments_of, layout_condition, tidy_comment
 from antifraud.rulekit.documents import ListNode, MapNode, Node, Scalar, Sheet, parse_sheet
 from antifraud.rulekit.findings import Finding
@@ -42,20 +42,28 @@ _ORDER: Final[dict[str, dict[_Path, tuple[str, ...]]]] = {
         ("then", "reason"): LANGUAGES,
         ("rollout",): rule.ROLLOUT_KEYS,
         ("tests", _ANY): rule.TEST_KEYS,
+        ("tests", _ANY, "events", _ANY): stream_form.ENTRY_KEYS,
     },
     "list": {(): lists.KEYS, ("title",): LANGUAGES, ("entries", _ANY): lists.ENTRY_KEYS},
 }
 """The order of keys by the place in the file; elsewhere it is the author's."""
 
 _ON_ONE_LINE: Final[dict[str, tuple[_Path, ...]]] = {
-    "rule": (("tags",), ("params", _ANY), ("tests", _ANY, "given"), ("tests", _ANY, "params")),
+    "rule": (
+        ("tags",),
+        ("params", _ANY),
+        ("tests", _ANY, "given"),
+        ("tests", _ANY, "params"),
+        ("tests", _ANY, "each"),
+        ("tests", _ANY, "events", _ANY),
+    ),
     "list": (("entries", _ANY),),
 }
 """What is written in brackets on one line where it goes."""
 
 _CONDITION: Final[tuple[_Path, ...]] = (("when",), ("unless", _ANY, "when"))
 _DATES: Final[tuple[_Path, ...]] = (("unless", _ANY, "until"), ("rollout", "review_by"), ("entries", _ANY, "until"))
-_VALUES: Final = ("given", "params")
+_VALUES: Final = ("given", "params", "each", "events")
 _TRUTHS: Final = {"True": "true", "False": "false"}
 _NULLS: Final = ("", "~", "null", "Null", "NULL")
 
@@ -68,7 +76,7 @@ _FIGURES: Final = re.compile(
     r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9][0-9_]*\.?(?:[eE][-+]?[0-9]+)?\Z"
     r"|[-+]?0[xob][0-9a-fA-F_]+\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
     r"|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z"
-    r"|\+?[0-9][0-9_ ()-]*\Z"
+    r"|\+?[0-9#][0-9_ ()#-]*\Z"
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?\Z"
 )
 """What YAML, or this product, would take for a number or a date where it stands without quotes."""

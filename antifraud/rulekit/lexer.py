@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
 
+from antifraud.domain.lookalikes import foreign, latin
 from antifraud.rulekit.documents import Excerpt
 from antifraud.rulekit.messages import Message
 
@@ -22,7 +24,7 @@ MAX_UNARY: Final = 8
 
 _TOKEN: Final = re.compile(
     r"""
-    (?P<space>\s+) | (?P<comment>\#[^\n]*)
+    (?P<space>[ \t\n]+) | (?P<comment>\#[^\n]*)
   | (?P<number>[0-9][0-9A-Za-z_]*(?:\.[0-9A-Za-z_]+)*(?:(?<=[eE])[+-][0-9]+)?)
   | (?P<word>[^\W\d]\w*)
   | (?P<text>"[^"\n]*"|'[^'\n]*')
@@ -34,6 +36,7 @@ _TOKEN: Final = re.compile(
 _NUMBER: Final = re.compile(
     r"(?:0|[1-9][0-9]{0,14}|[1-9][0-9]{0,2}(?:_[0-9]{3}){1,4})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?\Z"
 )
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 _LEADING_ZERO: Final = re.compile(r"0[0-9]+\Z")
 _WORD_OPERATORS: Final = ("and", "or", "in")
 _BINARY: Final = ("==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/")
@@ -106,6 +109,20 @@ _PYTHON_WORDS: Final = {
     "continue": "there are no loops",
     "elif": "a condition has no if: it is what must be true",
 }
+_TRANSLATED: Final = {
+    "и": "and",
+    "или": "or",
+    "не": "not",
+    "в": "in",
+    "да": "true",
+    "нет": "false",
+    "және": "and",
+    "немесе": "or",
+    "емес": "not",
+    "иә": "true",
+    "жоқ": "false",
+}
+"""The words of the language in Russian and Kazakh."""
 _SMALL_WORDS: Final = (
     "and",
     "or",
@@ -123,12 +140,6 @@ _SMALL_WORDS: Final = (
     "weekend",
 )
 
-# Letters of Cyrillic and Greek that look like Latin ones; a name with one of them looks right and is not.
-_LOOKALIKES: Final = str.maketrans(
-    "асеіорхуһјѕԁԛԝкмнтвгАВСЕНІЈКМОРЅТХУҮԚԜΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανρ",
-    "aceiopxyhjsdqwkmhtbrABCEHIJKMOPSTXYYQWABEZHIKMNOPTYXoavp",
-)
-
 
 class Token(msgspec.Struct, frozen=True):
     """A word, number, text or sign at ``start``."""
@@ -143,16 +154,10 @@ class Token(msgspec.Struct, frozen=True):
         return self.start + len(self.text)
 
 
-def latin(word: str) -> str:
-    """``word`` with letters that look Latin made Latin; the word itself where that does not help."""
-    replaced = word.translate(_LOOKALIKES)
-    return replaced if replaced.isascii() else word
-
-
-def scan(excerpt: Excerpt, known: frozenset[str]) -> bool:
+def scan(excerpt: Excerpt, known: Callable[[], Collection[str]]) -> bool:
     """Whether the text can be a condition; everything found wrong is noted in its sheet.
 
-    ``known`` are the names that exist, for suggestions only.
+    ``known`` gives the names that exist; it is asked for suggestions only.
     """
     text = excerpt.text
     if not text.strip():
@@ -174,6 +179,11 @@ def scan(excerpt: Excerpt, known: frozenset[str]) -> bool:
             line_end = text.find("\n", token.start)
             excerpt.at(token.start, line_end if line_end >= 0 else len(text), Message.OPEN_QUOTE)
             return False
+        date = _DATE.match(text, token.start) if kind == "number" else None
+        if date is not None:
+            hint = "a condition knows no dates: exceptions end with `until`; hour, weekday and holiday() tell the time"
+            excerpt.at(date.start(), date.end(), Message.BAD_NUMBER, hint=hint, value=date.group())
+            return False
         if token.text in _CLOSING:
             patterns.append(token.text == "(" and bool(tokens) and tokens[-1].text == "matches")
         elif token.text in (")", "]") and patterns:
@@ -190,7 +200,7 @@ def scan(excerpt: Excerpt, known: frozenset[str]) -> bool:
     return good and _Order(excerpt, tokens).check()
 
 
-def _possible(excerpt: Excerpt, token: Token, known: frozenset[str]) -> bool:
+def _possible(excerpt: Excerpt, token: Token, known: Callable[[], Collection[str]]) -> bool:
     """Whether the token exists in the language."""
     start, end, word = token.start, token.end, token.text
     if token.kind == "number" and not _NUMBER.match(word):
@@ -212,6 +222,9 @@ def _possible(excerpt: Excerpt, token: Token, known: frozenset[str]) -> bool:
         excerpt.at(start, end, Message.CONDITION_BACKSLASH)
         return False
     if token.kind == "other" or (token.kind == "sign" and word in _ADVICE):
+        if word.isspace():
+            excerpt.at(start, end, Message.ODD_SPACE, number=f"{ord(word):04X}")
+            return False
         name = unicodedata.name(word, "unnamed").lower() if len(word) == 1 and not word.isascii() else ""
         advice = _ADVICE.get(word, f"it is the character {name}" if name else "remove it")
         excerpt.at(start, end, Message.UNKNOWN_SIGN, sign=word, advice=advice)
@@ -219,18 +232,18 @@ def _possible(excerpt: Excerpt, token: Token, known: frozenset[str]) -> bool:
     return True
 
 
-def _possible_word(excerpt: Excerpt, token: Token, known: frozenset[str]) -> bool:
+def _possible_word(excerpt: Excerpt, token: Token, known: Callable[[], Collection[str]]) -> bool:
     word = token.text
     if not word.isascii():
         lookalike = latin(word)
         mixed = any(letter.isascii() and letter.isalpha() for letter in word)
-        if lookalike != word and (mixed or lookalike in known):
-            odd = [letter for letter in dict.fromkeys(word) if not letter.isascii()]
-            letters = ", ".join(f"{letter} ({_script(letter)})" for letter in odd)
+        if lookalike != word and (mixed or lookalike in known()):
             advice = f"type it again on the Latin keyboard: {lookalike}"
-            excerpt.at(token.start, token.end, Message.LOOKALIKE, name=word, letters=letters, advice=advice)
+            excerpt.at(token.start, token.end, Message.LOOKALIKE, name=word, letters=foreign(word), advice=advice)
         else:
-            excerpt.at(token.start, token.end, Message.NOT_LATIN, name=word)
+            meaning = _TRANSLATED.get(word.lower(), "")
+            hint = f"write {meaning}" if meaning else ""
+            excerpt.at(token.start, token.end, Message.NOT_LATIN, hint=hint, name=word)
         return False
     if word in _PYTHON_WORDS:
         excerpt.at(token.start, token.end, Message.PYTHON_WORD, word=word, advice=_PYTHON_WORDS[word])
@@ -239,10 +252,6 @@ def _possible_word(excerpt: Excerpt, token: Token, known: frozenset[str]) -> boo
         excerpt.at(token.start, token.end, Message.WORD_CASE, word=word, advice=word.lower())
         return False
     return True
-
-
-def _script(letter: str) -> str:
-    return unicodedata.name(letter, "unknown").split(" ", 1)[0].capitalize()
 
 
 class _Order:
@@ -290,7 +299,7 @@ class _Order:
                 pass
             elif sign == ",":
                 if not self._open:
-                    return self._fault(token, Message.STRAY_COMMA)
+                    return self._fault(token, Message.STRAY_COMMA, hint=self._decimal(position))
                 operand_next = True
             elif sign in (")", "]"):
                 if not self._pop(token):
@@ -323,6 +332,13 @@ class _Order:
             return self._fault(token, Message.BRACKET_STRAY)
         return True
 
-    def _fault(self, token: Token, message: Message, **values: str | int) -> bool:
-        self._excerpt.at(token.start, token.end, message, hint="", **values)
+    def _decimal(self, position: int) -> str:
+        """What is meant by a comma between two numbers without spaces, as in 0,5; empty for any other comma."""
+        before, comma, after = self._tokens[position - 1], self._tokens[position], self._tokens[position + 1 :][:1]
+        if before.kind == "number" and before.end == comma.start and after and after[0].kind == "number":
+            return f"write a decimal point: {before.text}.{after[0].text}" if after[0].start == comma.end else ""
+        return ""
+
+    def _fault(self, token: Token, message: Message, *, hint: str = "", **values: str | int) -> bool:
+        self._excerpt.at(token.start, token.end, message, hint=hint, **values)
         return False

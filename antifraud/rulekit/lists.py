@@ -22,15 +22,13 @@ from antifraud.rulekit.entries import (
     FOREVER,
     KINDS,
     POWERS,
-    Columns,
-    Gathering,
     plain_entry,
     plain_range,
-    shown_span,
 )
 from antifraud.rulekit.entries_file import Hashing, Row, first_rows, read_entries, read_lines
 from antifraud.rulekit.interpreter import Lookup
 from antifraud.rulekit.messages import Message
+from antifraud.rulekit.sorted_entries import Columns, Gathering
 from antifraud.rulekit.tables import Table, table_of
 from antifraud.rulekit.texts import LocalText
 
@@ -95,6 +93,10 @@ class ListFile(msgspec.Struct, frozen=True):
     """By plain entry, of those of the list file that say more."""
     entries_file: Path | None = None
 
+    def without_sources(self) -> ListFile:
+        """The same without what only people read: the text of the list file, and what its entries say beyond."""
+        return msgspec.structs.replace(self, sheet=Sheet(self.sheet.name), details={})
+
     def lookup(self) -> Lookup:
         """The function that says until when a text is in the list."""
         return self.table().until
@@ -123,7 +125,7 @@ class ListFile(msgspec.Struct, frozen=True):
                     key, columns = int(number), self.entries
                     if f"+{key}" == text and key >= POWERS[4]:
                         for at in columns.covering(key, key):
-                            yield shown_span("ranges", columns.firsts[at], columns.lasts[at])
+                            yield columns.shown(at)
             case _:
                 folded = text.casefold()
                 yield from (piece for piece in self.entries.texts if piece in folded)
@@ -157,7 +159,7 @@ class ListFile(msgspec.Struct, frozen=True):
         columns = self.entries
         for at, line in enumerate(columns.lines):
             if line < 0:
-                yield shown_span(columns.kind, columns.firsts[at], columns.lasts[at])
+                yield columns.shown(at)
         yield from (text for text, (_ends, line) in columns.texts.items() if line < 0)
 
 
@@ -211,8 +213,7 @@ def read_list(
 def _note_twice(sheet: Sheet, beside: Sheet | None, columns: Columns, line: int, earlier: int) -> None:
     """Two entries are the same span; where they stand is known, their text only as it is kept."""
     first, second = sorted((line, earlier), key=lambda number: (number > 0, abs(number)))
-    at = columns.lines.index(second)
-    value = shown_span(columns.kind, columns.firsts[at], columns.lasts[at])
+    value = columns.shown(columns.lines.index(second))
     hint = f"it was first given on line {abs(first)}"
     if first < 0 < second:
         hint += f" of {sheet.name}"

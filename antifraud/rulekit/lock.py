@@ -18,12 +18,13 @@ from antifraud.domain import BundleError, Location, Stage
 from antifraud.rulekit import form
 from antifraud.rulekit.condition_layout import canonical_tokens
 from antifraud.rulekit.documents import Node, Sheet, parse_sheet
+from antifraud.rulekit.evaluation import shown_value
 from antifraud.rulekit.findings import Finding
 from antifraud.rulekit.layout import quoted
 from antifraud.rulekit.messages import RuleProblem
 from antifraud.rulekit.rule import LIVE, STAGES, Rule
-from antifraud.rulekit.ruleset import RuleSet, shown_value
-from antifraud.rulekit.sources import RuleSource, Sources
+from antifraud.rulekit.ruleset import RuleSet
+from antifraud.rulekit.sources import RuleSource, Sources, said
 
 FILE: Final = "rules.lock"
 FORMAT: Final = 1
@@ -57,7 +58,8 @@ Lock = Mapping[str, LockEntry]
 
 
 def content_of(rule: Rule, source: RuleSource) -> str:
-    """A checksum of what the rule decides: condition, parameters, exceptions, verdict and target; no texts, no layout.
+    """A checksum of what the rule decides: condition, parameters, windows of its own, exceptions, verdict and target;
+    no texts, no layout.
 
     It is made from the words of the file, so that it stays the same when the engine changes inside.
     """
@@ -66,9 +68,10 @@ def content_of(rule: Rule, source: RuleSource) -> str:
         for item, ends in zip(source.exceptions(), [item.ends for item in rule.unless], strict=True)
     )
     parts = [
-        f"verdict {rule.verdict} {rule.target}",
+        f"verdict {rule.verdict} {rule.target}" + (f" {rule.code}" if rule.code else ""),
         f"when {_condition(source.text('when'))}",
         *(f"param {name} {shown_value(value)}" for name, value in sorted(rule.params.items())),
+        *(f"window {said(node)}" for _name, node in sorted(source.own_windows().items())),
         *(f"unless {item}" for item in exceptions),
     ]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()

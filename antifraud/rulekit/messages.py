@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import Enum, unique
 from typing import Final
 
-from antifraud.domain import Problem
+from antifraud.domain import Problem, lookalikes
 
 
 class RuleProblem(Problem, frozen=True):
@@ -28,10 +28,13 @@ class Message(Enum):
     FILE_UNREADABLE = ("this file cannot be read: {reason}", "check that it exists and that you may read it")
     FILE_TOO_BIG = (
         "this file is larger than {limit} bytes",
-        "keep one rule a file; put long number lists in rules/lists",
+        "keep one rule a file; a list that is longer goes into a CSV file, see entries_file",
     )
     FILE_NOT_UTF8 = ("this file is not UTF-8 text", "save it as UTF-8; byte {offset} is the first that does not fit")
-    FILE_EMPTY = ("this file is empty", "a rule begins with `rule:`, a list with `list:`")
+    FILE_EMPTY = (
+        "this file is empty",
+        "a rule begins with `rule:`, a list with `list:`, fields.yaml with `fields:`, calendar.yaml with `country:`",
+    )
     FILE_SUFFIX = ("this file would not be loaded", "rename it so that it ends in .yaml")
     FILE_MISPLACED = ("a rule lives in a pack, one folder below packs", "move it to packs/<pack>/{file}")
     DIRECTORY_MISSING = (
@@ -39,6 +42,14 @@ class Message(Enum):
         "a rules directory has packs/ with rules and lists/ with lists",
     )
     CONTROL_CHARACTER = ("an invisible control character U+{number} stands here", "delete it and type the text again")
+    HIDDEN_CHARACTER = (
+        "this text has the control character U+{number} in it, written as an escape",
+        "remove the escape; a line break or a tab is all that a text may have",
+    )
+    ODD_SPACE = (
+        "a space of another kind (U+{number}) stands where an ordinary one belongs",
+        "delete it and press the space bar; such spaces come along when text is copied from a page or a document",
+    )
     TAB_INDENT = ("a tab stands in the indentation", "indent with spaces; editors can replace tabs by themselves")
     YAML_SYNTAX = ("this cannot be read as YAML: {reason}", "check quotes, colons and the indentation of this line")
     YAML_DOCUMENTS = ("a second document begins here", "keep one rule or list a file; remove the line `---`")
@@ -47,7 +58,7 @@ class Message(Enum):
         "write the value out; put text that begins so in quotes",
     )
     YAML_TAG = ("the tag {tag} is not accepted", "remove it; values are plain text, numbers, yes/no and lists")
-    YAML_TOO_DEEP = ("this is nested deeper than {limit} levels", "a rule needs no more than a few levels")
+    YAML_TOO_DEEP = ("this is nested deeper than {limit} levels", "no file here needs more than a few levels")
     YAML_TOO_MUCH = ("this file has more than {limit} values", "split it")
     DUPLICATE_KEY = ("the key {name} stands here a second time", "it was first given on line {line}; keep one of them")
     KEY_NOT_TEXT = ("a key must be a plain word", "write `key: value`")
@@ -56,9 +67,10 @@ class Message(Enum):
 
     # Values
     NOT_A_MAPPING = ("{what} must be keys with values", "write `key: value` lines, indented under it")
-    NOT_A_LIST = ("{what} must be a list", "write one `- value` a line")
+    NOT_A_LIST = ("{what} must be a list", "write one `- value` a line, with an ordinary space after the hyphen")
     NOT_TEXT = ("{what} must be text", "write it on one line, in quotes if it has special characters")
     NO_VALUE = ("{what} is empty", "write a value after the colon or remove the key")
+    NOT_ONE_LINE = ("{what} goes over several lines", "write it on one line; what needs more goes into `why`")
     TEXT_TOO_LONG = ("{what} has {length} characters, at most {limit}", "shorten it")
     UNQUOTED_NUMBER = (
         "{value} without quotes would be read as a number and could lose its + or zeros",
@@ -202,6 +214,8 @@ class Message(Enum):
     LIST_MIXED = ("texts and numbers stand in one list", "use one kind; telephone numbers are texts and need quotes")
     LIST_EMPTY = ("the list [ ] is empty, so nothing is in it", "write at least one value")
     LIST_KIND = ("the list {name} holds {kind}, and {field} is not one", "{advice}")
+    DIVIDES_BY_ZERO = ("this divides by zero, so it never has a value", "divide by something else")
+    PREFIX_EMPTY = ("every text begins with the empty text", 'write the beginning that is meant, such as "+7700"')
     PATTERN_BAD = ("this pattern cannot be used: {reason}", "{advice}")
     PATTERN_ALWAYS = ("this pattern is found in every text", 'say what must be there, such as "^sip" or "[0-9]{{5}}"')
     PATTERN_NOT_WRITTEN = (
@@ -227,7 +241,15 @@ class Message(Enum):
     PARAM_TYPE = ("a parameter is a number, a text, true/false, or a list of texts or of numbers", "check {name}")
     WINDOW_UNUSED = ("the window {name} is listed but not used", "remove it from windows")
     WINDOW_UNLISTED = ("the window {name} is used but not listed under windows", "add `- {name}`")
+    WINDOW_TWICE = ("the window {name} is listed twice", "remove one of them")
+    WINDOW_TAKEN = ("{name} is {what} already", "give the window of this rule another name, such as {name}_here")
     WINDOW_UNKNOWN = ("there is no window {name}", "{advice}")
+    TARGET_BAD = (
+        "{value} is no address that a call can be sent to",
+        "write a SIP address such as sip:desk@example.org, or tel:+77000000001",
+    )
+    EXCEPTION_NAME_TWICE = ("two exceptions are called {name}", "give each its own name")
+    CODE_WITHOUT_BLOCK = ("only a blocked call is refused with a code", "remove code or write `verdict: block`")
     TARGET_WITHOUT_DIVERT = ("only a diverted call has a target", "remove target or write `verdict: divert`")
     LABEL_MISSING = ("the verdict label needs the label that the callee sees", "add `label: …` under then")
     PERCENT_WITHOUT_CANARY = ("only a canary has a percent", "remove percent or write `stage: canary`")
@@ -236,12 +258,63 @@ class Message(Enum):
         "a rule that protects is at enforce, draft or retired",
         "protection is never tried on a share of calls",
     )
+    BUDGET_OF_PROTECT = (
+        "a rule that protects has no budget of false hits",
+        "remove false_hits_per_million: what protects stops no call",
+    )
     TESTS_ONE_SIDED = (
         "the tests have no case that expects {expect}",
         "add one: a rule shows what it hits and what it spares",
     )
     TEST_NAME_TWICE = ("two tests are called {name}", "give each its own name")
     LIKE_UNKNOWN = ("there is no test {name} before this one", "{advice}")
+
+    # Tests with events
+    EVENTS_AND_GIVEN = (
+        "a test has either given or events",
+        "fields, facts and windows follow from the events; remove given, or make it a test of its own",
+    )
+    LIKE_OTHER_TEST = ("the test {name} has no events", "name a test that has some")
+    EVENTS_MISSING = ("only a test with events has {name}", "add `events:`, or remove {name}")
+    COUNTRY_CODE = ("{value} is no code of a country", "write the two capital letters of ISO 3166, such as KZ")
+    NOT_A_DURATION = ("{what} must be a length of time", "write such as 20s, 3m, 2h or 1d; 1h30m is an hour and a half")
+    EVENT_BACKWARDS = (
+        "{at} is earlier than the event on line {line}",
+        "write events in the order in which they begin; at counts from the beginning of the test",
+    )
+    EVENT_FOLLOWS = ("{name} follows from the events and is not given with them", "{advice}")
+    EVENT_NUMBER = (
+        "{value} is no number that can be called",
+        'write it with + and country code ("+77010000001") or as it is dialled; anything else goes into {raw}',
+    )
+    EVENT_REFUSED = ("the engine would refuse this event: {detail}", "correct the value, or add what is missing")
+    EVENTS_TOO_MANY = (
+        "with repetitions these are more than {limit} events",
+        "no more are needed than take a window over its threshold; a call that ends counts as three",
+    )
+    EVENTS_TOO_LONG = ("this is more than {days} days after the beginning", "no window reaches further back")
+    PARTY_TWICE = ("{party} is given twice", "keep one of them")
+    MASK_ALONE = (
+        "{value} has a # but is not repeated",
+        "# stands for the digits that count repetitions: add repeat and every",
+    )
+    MASK_TOO_SHORT = ("{count} repetitions do not fit into {name}: {value}", "write one # for each digit of {count}")
+    TRUNK_CLASSES = ("the trunk {name} is {kind} here and {other} on line {line}", "a trunk has one class in a test")
+    CALL_TWICE = ("the call {name} has been set up on line {line}", "give each call a name of its own")
+    CALL_UNKNOWN = ("no event before this one sets up a call {name}", "{advice}")
+    CALL_REPEATED = (
+        "{name} is {count} calls, and {what} belongs to one",
+        "say how a repeated call went with ring_s and talk_s where it is set up",
+    )
+    CALL_ENDED = (
+        "the call {name} has an end already, on line {line}",
+        "remove this event, or ring_s, talk_s, pdd_s and cause there",
+    )
+    JUDGE_UNKNOWN = ("no event sets up a call {name}", "{advice}")
+    NOTHING_TO_JUDGE = (
+        "no call is set up here, so there is none to judge",
+        "add the call that the rule is asked about",
+    )
 
     @property
     def code(self) -> str:
@@ -269,8 +342,13 @@ def shorten(text: str) -> str:
 
 
 def did_you_mean(word: str, names: Iterable[str], otherwise: str = "") -> str:
-    """``did you mean x?`` for the nearest of ``names``; else ``otherwise``, else the names if they are few."""
+    """``did you mean x?`` for the nearest of ``names``; else ``otherwise``, else the names if they are few.
+
+    A word that *looks* like one of them gets told which of its letters are of another alphabet.
+    """
     known = sorted(names)
+    if lookalikes.meant(word, known):
+        return lookalikes.advice(word)
     near = difflib.get_close_matches(word[:64].lower(), known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"

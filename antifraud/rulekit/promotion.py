@@ -15,13 +15,14 @@ import yaml
 from antifraud.domain import BundleError, Location, Stage
 from antifraud.rulekit import form
 from antifraud.rulekit.documents import MapNode, Node, Scalar, Sheet
+from antifraud.rulekit.evaluation import shown_value
 from antifraud.rulekit.findings import Finding
 from antifraud.rulekit.layout import quoted
 from antifraud.rulekit.lock import Lock, LockEntry, approvers, compare_with_lock, content_of
 from antifraud.rulekit.messages import RuleProblem
-from antifraud.rulekit.rule import LIVE, Rule
-from antifraud.rulekit.rule_tests import run_rule_tests, unproven_terms
-from antifraud.rulekit.ruleset import RuleSet, shown_value
+from antifraud.rulekit.rule import ACTING, LIVE, Rule
+from antifraud.rulekit.rule_tests import Replay, no_replay, run_rule_tests, unproven_terms
+from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.sources import RuleSource, Sources
 
 _STEPS: Final = (Stage.DRAFT, Stage.SHADOW, Stage.CANARY, Stage.ENFORCE)
@@ -67,11 +68,18 @@ def milder(stage: Stage, than: Stage) -> bool:
 
 
 def check_promotion(
-    rules: RuleSet, rule: Rule, lock: Lock | None, sources: Sources, to: Stage, percent: float, decision: Decision
+    rules: RuleSet,
+    rule: Rule,
+    lock: Lock | None,
+    sources: Sources,
+    to: Stage,
+    percent: float,
+    decision: Decision,
+    replay: Replay = no_replay,
 ) -> list[RuleProblem]:
     """Everything that stands against taking ``rule`` to the stage ``to``; nothing stands against a milder one.
 
-    Where the stage in the rule's file was edited by hand, the lock's counts.
+    Where the stage in the rule's file was edited by hand, the lock's counts. ``replay`` runs tests with events.
     """
     if lock is None:
         return [Finding.LOCK_NONE.problem(None)]
@@ -91,22 +99,23 @@ def check_promotion(
     if to not in LIVE:
         return []
     return [
-        *check_tests(rules, rule),
+        *check_tests(rules, rule, replay),
         *_check_texts(rule, source),
+        *_check_budget(rule, source, to),
         *_check_review(rule, source, decision.today),
         *check_approval(to, decision),
     ]
 
 
-def check_tests(rules: RuleSet, rule: Rule) -> Iterator[RuleProblem]:
+def check_tests(rules: RuleSet, rule: Rule, replay: Replay = no_replay) -> Iterator[RuleProblem]:
     """What is wrong with the tests of a rule that is to be in force."""
     for expect, wanted in (("hit", True), ("no_hit", False)):
         if not any(test.expect_hit == wanted for test in rule.tests):
             yield Finding.PROMOTE_TESTS.problem(rule.where, rule=rule.id, expect=expect)
-    for result in run_rule_tests(rules, rule):
+    for result in run_rule_tests(rules, rule, replay):
         if not result.passed:
             yield Finding.PROMOTE_FAILS.problem(result.test.where, test=result.test.name, rule=rule.id)
-    for term in unproven_terms(rules, rule) if rule.tests else ():
+    for term in unproven_terms(rules, rule, replay) if rule.tests else ():
         yield Finding.PROMOTE_UNPROVEN.problem(rule.where, term=term.term)
 
 
@@ -135,6 +144,11 @@ def review_due(rule: Rule, today: float) -> bool:
         return False
     ends = form.until(Sheet(""), Scalar(1, 1, rule.review_by), "review_by")
     return ends is not None and ends <= today
+
+
+def _check_budget(rule: Rule, source: RuleSource, to: Stage) -> Iterator[RuleProblem]:
+    if to in ACTING and rule.verdict != "protect" and rule.false_hits_per_million is None:
+        yield Finding.PROMOTE_BUDGET.at(source.sheet, source.node("rollout", "stage"), rule=rule.id)
 
 
 def _check_review(rule: Rule, source: RuleSource, today: float) -> Iterator[RuleProblem]:
@@ -175,7 +189,13 @@ class Locking(msgspec.Struct, frozen=True):
 
 
 def check_locking(
-    rules: RuleSet, chosen: Iterable[Rule], lock: Lock | None, sources: Sources, decision: Decision, name: str
+    rules: RuleSet,
+    chosen: Iterable[Rule],
+    lock: Lock | None,
+    sources: Sources,
+    decision: Decision,
+    name: str,
+    replay: Replay = no_replay,
 ) -> tuple[Locking, list[RuleProblem]]:
     """The lock with the present content of ``chosen``, and what stands against it.
 
@@ -200,7 +220,7 @@ def check_locking(
         (changed if old else added).append(rule.id)
         new[rule.id] = decided(content, old, rule.stage, rule.percent, decision)
         if rule.stage in LIVE:
-            problems += check_tests(rules, rule)
+            problems += check_tests(rules, rule, replay)
         gravest = Stage.ENFORCE if rule.stage is Stage.ENFORCE else gravest
     problems += check_approval(gravest, decision)
     known = {rule.id for rule in rules.rules}

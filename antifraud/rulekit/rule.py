@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from antifraud.domain import Location, Stage
-from antifraud.rulekit import form
-from antifraud.rulekit.checker import Names, check_condition
-from antifraud.rulekit.documents import Excerpt, MapNode, Node, Scalar, Sheet, parse_sheet
+from antifraud.rulekit import form, stream_form
+from antifraud.rulekit.checker import FUNCTIONS, Names, check_condition, late
+from antifraud.rulekit.documents import Excerpt, ListNode, MapNode, Node, Scalar, Sheet, parse_sheet
 from antifraud.rulekit.form import Value
 from antifraud.rulekit.messages import Message, did_you_mean
+from antifraud.rulekit.stream import Stream
 from antifraud.rulekit.texts import LocalText, Placeholder, ReasonText, Template, split_template
 from antifraud.rulekit.tree import Condition, Param, Slot, atoms_in
 
@@ -22,6 +24,8 @@ VERDICTS: Final = ("protect", "label", "challenge", "divert", "block")
 STAGES: Final = tuple(stage.value for stage in Stage)
 LIVE: Final = (Stage.SHADOW, Stage.CANARY, Stage.ENFORCE)
 """The stages in which a rule is evaluated."""
+ACTING: Final = (Stage.CANARY, Stage.ENFORCE)
+"""The stages in which a rule changes calls."""
 
 KEYS: Final = (
     "rule",
@@ -39,12 +43,21 @@ KEYS: Final = (
     "tests",
 )
 REQUIRED: Final = ("rule", "title", "owner", "why", "false_positives", "when", "then", "rollout")
-THEN_KEYS: Final = ("verdict", "label", "target", "reason")
-ROLLOUT_KEYS: Final = ("stage", "percent", "by", "review_by")
+THEN_KEYS: Final = ("verdict", "label", "code", "target", "reason")
+ROLLOUT_KEYS: Final = ("stage", "percent", "false_hits_per_million", "by", "review_by")
 UNLESS_KEYS: Final = ("name", "why", "when", "owner", "until")
-TEST_KEYS: Final = ("name", "like", "given", "params", "expect")
+TEST_KEYS: Final = ("name", "like", "given", *stream_form.KEYS, "params", "expect")
 EXPECT: Final = ("hit", "no_hit")
 FORMS: Final = ("", "percent")
+CODES: Final = (403, 480, 486, 600, 603, 608)
+"""The SIP statuses by which a blocked call can be refused."""
+TARGET: Final = (
+    r"sips?:([A-Za-z0-9_.!~*'()&=+$/%-]{1,64}@)?[A-Za-z0-9.:\[\]-]{1,120}(;[A-Za-z0-9_.=+%-]{1,64}){0,8}"
+    r"|tel:\+[0-9]{3,15}"
+)
+"""Where a diverted call can go: it is written into a message to the switch as it stands."""
+MOST_FALSE_HITS: Final = 100_000.0
+"""The largest budget that a rule can declare: one honest call in ten."""
 
 TEST_TS: Final = 1_767_268_800.0
 """The time of a test's call where the test gives none: 2026-01-01 12:00 UTC."""
@@ -61,17 +74,26 @@ class RuleException(msgspec.Struct, frozen=True):
 
 
 class RuleTest(msgspec.Struct, frozen=True):
-    """One case: fields and windows of a call, everything else missing, and whether the rule must hit it."""
+    """One case, and whether the rule must hit it.
+
+    ``given`` are fields and windows of a call, everything else missing; or, with a ``stream``, events of which they
+    follow.
+    """
 
     name: str
     given: Mapping[str, Value | None]
     params: Mapping[str, Value]
     expect_hit: bool
     where: Location
+    stream: Stream | None = None
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule as read and checked."""
+    """One rule as read and checked.
+
+    ``code`` is the SIP status by which a call is refused that it blocks; 0: that of the region.
+    ``false_hits_per_million`` is its budget: the most honest calls in a million that it may hit; None: not declared.
+    """
 
     id: str
     pack: str
@@ -90,15 +112,18 @@ class Rule(msgspec.Struct, frozen=True):
     reason: ReasonText
     stage: Stage
     percent: float
+    false_hits_per_million: float | None
     by: str
     review_by: str
     tests: tuple[RuleTest, ...]
     where: Location
+    code: int = 0
 
 
 class _Then(msgspec.Struct, frozen=True):
     verdict: str
     label: str
+    code: int
     target: str
     reason: ReasonText
 
@@ -106,6 +131,7 @@ class _Then(msgspec.Struct, frozen=True):
 class _Rollout(msgspec.Struct, frozen=True):
     stage: Stage
     percent: float
+    false_hits_per_million: float | None
     by: str
     review_by: str
 
@@ -133,15 +159,16 @@ class _Reader:
         name = form.name(sheet, nodes["rule"], "a rule") if "rule" in nodes else None
         if name is not None and name != self._stem:
             sheet.at(nodes["rule"], Message.NAME_NOT_STEM, stem=self._stem, what="rule", name=name)
-        title = form.as_local_text(sheet, nodes["title"], "title", 200) if "title" in nodes else LocalText()
-        owner = form.text(sheet, nodes["owner"], "owner", 128) if "owner" in nodes else None
+        title = form.as_local_text(sheet, nodes["title"], "title", 200, one=True) if "title" in nodes else LocalText()
+        owner = form.line(sheet, nodes["owner"], "owner", 128) if "owner" in nodes else None
         tags = self._tags(nodes["tags"]) if "tags" in nodes else ()
         why = form.as_local_text(sheet, nodes["why"], "why", 4_000) if "why" in nodes else LocalText()
         risk = LocalText()
         if "false_positives" in nodes:
             risk = form.as_local_text(sheet, nodes["false_positives"], "false_positives", 4_000)
         params = self._params(nodes["params"]) if "params" in nodes else {}
-        names = msgspec.structs.replace(self._names, params={key: value for key, (_node, value) in params.items()})
+        values = {key: value for key, (_node, value) in params.items()}
+        names = msgspec.structs.replace(self._names, params=values, scope=self._stem)
         when = self._condition(nodes["when"], names) if "when" in nodes else None
         unless = self._unless(nodes["unless"], names) if "unless" in nodes else ()
         then = self._then(nodes["then"], names) if "then" in nodes else None
@@ -178,10 +205,12 @@ class _Reader:
             reason=then.reason,
             stage=rollout.stage,
             percent=rollout.percent,
+            false_hits_per_million=rollout.false_hits_per_million,
             by=rollout.by,
             review_by=rollout.review_by,
             tests=tests,
             where=Location(sheet.name, nodes["rule"].line, 1),
+            code=then.code,
         )
 
     def _tags(self, node: Node) -> tuple[str, ...]:
@@ -192,7 +221,7 @@ class _Reader:
         params: dict[str, tuple[Scalar, Value]] = {}
         for name, (key, value_node) in (form.mapping(self._sheet, node, "params") or {}).items():
             if not form.good_name(name):
-                self._sheet.at(key, Message.BAD_NAME, name=name, what="a parameter")
+                form.bad_name(self._sheet, key, name, "a parameter")
                 continue
             value = form.value(self._sheet, value_node, f"params.{name}")
             if value is not None:
@@ -205,18 +234,47 @@ class _Reader:
         if node is None:
             return tuple(sorted(used))
         listed: list[str] = []
+        parts = {
+            part[1].value
+            for item in (node.items if isinstance(node, ListNode) else ())
+            for part in ((item.entries.get("of"), item.entries.get("to")) if isinstance(item, MapNode) else ())
+            if part is not None and isinstance(part[1], Scalar)
+        }
         for item in form.items(sheet, node, "windows", 64):
-            name = form.name(sheet, item, "a window")
+            named = item
+            if isinstance(item, MapNode):
+                # What it counts is read where windows are folded; here only its name matters.
+                if "name" not in item.entries:
+                    sheet.at(item, Message.MISSING_KEY, what="a window of this rule", name="name")
+                    continue
+                named = item.entries["name"][1]
+            name = form.name(sheet, named, "a window")
             if name is None:
                 continue
-            listed.append(name)
-            if name not in self._names.windows:
-                sheet.at(item, Message.WINDOW_UNKNOWN, name=name, advice=did_you_mean(name, self._names.windows))
-            elif name not in used:
-                sheet.at(item, Message.WINDOW_UNUSED, name=name)
+            scoped = self._own_window(named, name) if isinstance(item, MapNode) else name
+            if scoped in listed:
+                sheet.at(named, Message.WINDOW_TWICE, name=name)
+            listed.append(scoped)
+            if scoped not in self._names.windows:
+                known = [window for window in self._names.windows if "." not in window]
+                sheet.at(named, Message.WINDOW_UNKNOWN, name=name, advice=did_you_mean(name, known))
+            elif scoped not in used and name not in parts:
+                sheet.at(named, Message.WINDOW_UNUSED, name=name)
         for name in sorted(used.difference(listed)):
             sheet.at(node, Message.WINDOW_UNLISTED, name=name)
         return tuple(listed)
+
+    def _own_window(self, node: Node, name: str) -> str:
+        """The name by which others know a window of this rule; a name that means something else is noted."""
+        for what, others in (
+            ("a field or fact of a call", self._names.fields),
+            ("a function of the language", FUNCTIONS),
+            ("a window of windows.yaml", self._names.windows),
+            ("what is said of the model, of parameters or of lists", ("score", "params", "lists")),
+        ):
+            if name in others:
+                self._sheet.at(node, Message.WINDOW_TAKEN, name=name, what=what)
+        return f"{self._stem}.{name}"
 
     def _condition(self, node: Node, names: Names) -> Condition | None:
         excerpt = form.excerpt(self._sheet, node)
@@ -224,16 +282,18 @@ class _Reader:
 
     def _unless(self, node: Node, names: Names) -> tuple[RuleException, ...]:
         sheet = self._sheet
-        exceptions = []
+        exceptions: list[RuleException] = []
         for item in form.items(sheet, node, "unless", 64):
             found = form.keys(sheet, item, "an exception", UNLESS_KEYS, ("name", "when", "owner", "until"))
             if not {"name", "when", "owner", "until"} <= found.keys():
                 continue
             name = form.name(sheet, found["name"][1], "an exception")
             when = self._condition(found["when"][1], names)
-            owner = form.text(sheet, found["owner"][1], "owner", 128)
+            owner = form.line(sheet, found["owner"][1], "owner", 128)
             ends = form.until(sheet, found["until"][1], "until")
             why = form.as_local_text(sheet, found["why"][1], "why", 1_000) if "why" in found else LocalText()
+            if name in [item.name for item in exceptions]:
+                sheet.at(found["name"][1], Message.EXCEPTION_NAME_TWICE, name=name)
             if name is not None and when is not None and owner is not None and ends is not None:
                 exceptions.append(RuleException(name, owner, when, ends, why))
         return tuple(exceptions)
@@ -242,8 +302,16 @@ class _Reader:
         sheet = self._sheet
         found = form.keys(sheet, node, "then", THEN_KEYS, ("verdict", "reason"))
         verdict = form.choice(sheet, found["verdict"][1], "verdict", VERDICTS) if "verdict" in found else None
-        label = form.text(sheet, found["label"][1], "label", 64) if "label" in found else ""
-        target = form.text(sheet, found["target"][1], "target", 256) if "target" in found else ""
+        label = form.line(sheet, found["label"][1], "label", 64) if "label" in found else ""
+        target = form.line(sheet, found["target"][1], "target", 256) if "target" in found else ""
+        code = form.number(sheet, found["code"][1], "code") if "code" in found else None
+        if code is not None and code not in CODES:
+            hint = f"choose one of: {', '.join(map(str, CODES))}"
+            sheet.at(found["code"][1], Message.NOT_ONE_OF, hint=hint, what="code", value=f"{code:g}")
+        if "code" in found and verdict is not None and verdict != "block":
+            sheet.at(found["code"][0], Message.CODE_WITHOUT_BLOCK)
+        if target and not re.fullmatch(TARGET, target):
+            sheet.at(found["target"][1], Message.TARGET_BAD, value=target)
         reason = self._reason(found["reason"][1], names) if "reason" in found else None
         if verdict == "label" and "label" not in found:
             sheet.at(node, Message.LABEL_MISSING)
@@ -251,10 +319,10 @@ class _Reader:
             sheet.at(found["target"][0], Message.TARGET_WITHOUT_DIVERT)
         if verdict is None or reason is None:
             return None
-        return _Then(verdict, label or "", target or "", reason)
+        return _Then(verdict, label or "", int(code or 0), target or "", reason)
 
     def _reason(self, node: Node, names: Names) -> ReasonText | None:
-        versions = form.local_text(self._sheet, node, "reason", 500)
+        versions = form.local_text(self._sheet, node, "reason", 500, one=True)
         if versions is None:
             return None
         placeholders: dict[Placeholder, int] = {}
@@ -270,7 +338,9 @@ class _Reader:
                     done.append(piece)
                     continue
                 self._check_placeholder(excerpt, piece, names)
-                done.append(placeholders.setdefault(piece, len(placeholders)))
+                slot = names.slot(piece.name)
+                shown = msgspec.structs.replace(piece, name=slot.name) if slot is not None else piece
+                done.append(placeholders.setdefault(shown, len(placeholders)))
             templates.append((language, Template(tuple(done))))
         return ReasonText(tuple(placeholders), tuple(templates))
 
@@ -287,7 +357,9 @@ class _Reader:
                 excerpt.at(start, end, Message.PLACEHOLDER, name=piece.name, advice=advice)
             return
         field = names.fields.get(piece.name)
-        if names.slot(piece.name) is None or (field is not None and not field.known_at(names.at)):
+        if field is not None and not field.known_at(names.at):
+            excerpt.at(start, end, names.late, **late(field, names.at))
+        elif names.slot(piece.name) is None:
             advice = did_you_mean(piece.name, [*names.callable_names(), *(f"params.{name}" for name in names.params)])
             excerpt.at(start, end, Message.PLACEHOLDER, name=piece.name or "{ }", advice=advice)
 
@@ -296,6 +368,7 @@ class _Reader:
         found = form.keys(sheet, node, "rollout", ROLLOUT_KEYS, ("stage",))
         word = form.choice(sheet, found["stage"][1], "stage", STAGES) if "stage" in found else None
         percent = form.number(sheet, found["percent"][1], "percent") if "percent" in found else None
+        budget = self._budget(*found["false_hits_per_million"], then) if "false_hits_per_million" in found else None
         by = form.text(sheet, found["by"][1], "by", 128) if "by" in found else ""
         review_by = form.date_words(sheet, found["review_by"][1], "review_by") if "review_by" in found else ""
         if word is None:
@@ -316,7 +389,24 @@ class _Reader:
             )
         if then is not None and then.verdict == "protect" and stage in (Stage.SHADOW, Stage.CANARY):
             sheet.at(found["stage"][1], Message.PROTECT_STAGED)
-        return _Rollout(stage, percent if percent is not None else 100.0, by or "", review_by)
+        return _Rollout(stage, percent if percent is not None else 100.0, budget, by or "", review_by)
+
+    def _budget(self, key: Scalar, node: Node, then: _Then | None) -> float | None:
+        """How many honest calls in a million the rule may hit."""
+        if then is not None and then.verdict == "protect":
+            self._sheet.at(key, Message.BUDGET_OF_PROTECT)
+            return None
+        budget = form.number(self._sheet, node, key.value)
+        if budget is not None and not 0 < budget <= MOST_FALSE_HITS:
+            self._sheet.at(
+                node,
+                Message.OUT_OF_RANGE,
+                hint="none at all cannot be shown by any measurement; write how many you would answer for, such as 20",
+                what=key.value,
+                low="0, excluded,",
+                high="100000",
+            )
+        return budget
 
     def _tests(self, node: Node | None, names: Names, rollout: _Rollout | None, root: Node) -> tuple[RuleTest, ...]:
         sheet = self._sheet
@@ -348,22 +438,41 @@ class _Reader:
             return None
         if name in before:
             sheet.at(found["name"][1], Message.TEST_NAME_TWICE, name=name)
-        given: dict[str, Value | None] = {}
-        params: dict[str, Value] = {}
-        if "like" in found:
-            like = form.text(sheet, found["like"][1], "like", 128, digits=True)
-            if like is not None and like not in before:
-                advice = did_you_mean(like, before, "give the name of a test that stands before this one")
-                sheet.at(found["like"][1], Message.LIKE_UNKNOWN, name=like, advice=advice)
-            elif like is not None:
-                given.update(before[like].given)
-                params.update(before[like].params)
-        if "given" in found and not form.is_null(found["given"][1]):
+        base = self._like(found["like"][1], before) if "like" in found else None
+        given = dict(base.given) if base is not None else {}
+        params = dict(base.params) if base is not None else {}
+        stream = self._stream(node, found, names, base)
+        if "given" in found and stream is not None:
+            sheet.at(found["given"][0], Message.EVENTS_AND_GIVEN)
+        elif "given" in found and not form.is_null(found["given"][1]):
             given.update(self._given(found["given"][1], names))
         if "params" in found:
             params.update(self._test_params(found["params"][1], names))
         where = Location(sheet.name, found["name"][0].line, found["name"][0].column)
-        return RuleTest(name, given, params, expect == "hit", where)
+        return RuleTest(name, given, params, expect == "hit", where, stream)
+
+    def _like(self, node: Node, before: Mapping[str, RuleTest]) -> RuleTest | None:
+        """The test that another one takes over from."""
+        like = form.text(self._sheet, node, "like", 128, digits=True)
+        if like is not None and like not in before:
+            advice = did_you_mean(like, before, "give the name of a test that stands before this one")
+            self._sheet.at(node, Message.LIKE_UNKNOWN, name=like, advice=advice)
+        return before.get(like or "")
+
+    def _stream(
+        self, node: Node, found: Mapping[str, tuple[Scalar, Node]], names: Names, base: RuleTest | None
+    ) -> Stream | None:
+        """The events of a test that has some, of its own or from the one that it is like."""
+        sheet = self._sheet
+        inherited = base.stream if base is not None else None
+        if "events" not in found and inherited is None:
+            for key in stream_form.KEYS:
+                if key in found:
+                    sheet.at(found[key][0], Message.EVENTS_MISSING, name=key)
+            return None
+        if base is not None and inherited is None:
+            sheet.at(found["like"][1], Message.LIKE_OTHER_TEST, name=base.name)
+        return stream_form.read_stream(sheet, found, node, names, inherited, TEST_TS)
 
     def _given(self, node: Node, names: Names) -> dict[str, Value | None]:
         return read_given(self._sheet, node, names)
@@ -385,6 +494,15 @@ class _Reader:
         return params
 
 
+def own_windows(root: Node | None) -> Iterator[tuple[str, MapNode]]:
+    """The windows that a rule file declares for itself: names, each with the mapping that declares it."""
+    listed = root.entries.get("windows") if isinstance(root, MapNode) else None
+    for item in listed[1].items if listed is not None and isinstance(listed[1], ListNode) else ():
+        name = item.entries.get("name") if isinstance(item, MapNode) else None
+        if isinstance(item, MapNode) and name is not None and isinstance(name[1], Scalar):
+            yield name[1].value.strip(), item
+
+
 def read_given(sheet: Sheet, node: Node, names: Names) -> dict[str, Value | None]:
     """Fields, facts, windows and the score of one call as a person writes them; ``null`` is missing."""
     given: dict[str, Value | None] = {}
@@ -397,21 +515,14 @@ def read_given(sheet: Sheet, node: Node, names: Names) -> dict[str, Value | None
             sheet.at(key, Message.UNKNOWN_NAME, name=name, advice=did_you_mean(name, names.callable_names()))
             continue
         if form.is_null(value_node):
-            given[name] = None
+            given[slot.name] = None
             continue
         value: Value | None
         if name == "ts":
             value = form.moment(sheet, value_node, name)
-        elif slot.type == "number":
-            value = form.number(sheet, value_node, name)
-        elif slot.type == "bool":
-            value = form.boolean(sheet, value_node, name)
         else:
-            field = names.fields[name]
-            if field.values:
-                value = form.choice(sheet, value_node, name, field.values)
-            else:
-                value = form.text(sheet, value_node, name, 4_096)
+            field = names.fields.get(name)
+            value = form.field_value(sheet, value_node, name, slot.type, field.values if field is not None else ())
         if value is not None:
-            given[name] = value
+            given[slot.name] = value
     return given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -11,6 +11,11 @@ from antifraud.rulekit.form import Value
 from antifraud.rulekit.rule import Rule, RuleTest
 from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.tree import And
+
+Replay = Callable[[RuleTest], Mapping[str, Value | None]]
+"""Asked about a test with events: the fields, facts and windows of the call that is judged, as an engine has them that
+was sent these events.
+"""
 
 
 class TestResult(msgspec.Struct, frozen=True):
@@ -38,16 +43,22 @@ class UnprovenTerm(msgspec.Struct, frozen=True):
     term: str
 
 
-def run_rule_tests(rules: RuleSet, rule: Rule) -> list[TestResult]:
+def no_replay(test: RuleTest) -> Mapping[str, Value | None]:
+    """Stands where no test is expected to have events. Raises ValueError."""
+    raise ValueError(f"{test.where}: {test.name} has events, and there is nothing to replay them with")
+
+
+def run_rule_tests(rules: RuleSet, rule: Rule, replay: Replay = no_replay) -> list[TestResult]:
     """The tests of ``rule``, through the compiled code; explanations come from the interpreter.
 
     The two are proven equal elsewhere; should they ever differ, the compiled one counts and the difference shows.
+    ``replay`` is asked about tests that have events.
     """
     hits = rules.compile_single(rule)
     defaults = rules.params({})
     results = []
     for test in rule.tests:
-        row = rules.row(test.given)
+        row = _row(rules, test, replay)
         params: Mapping[str, Value] = {**rule.params, **test.params}  # in the order of rule.params
         chosen = msgspec.structs.replace(defaults, by_rule={**defaults.by_rule, rule.id: params})
         explanation = rules.explain(rule.id, row, chosen)
@@ -55,12 +66,12 @@ def run_rule_tests(rules: RuleSet, rule: Rule) -> list[TestResult]:
     return results
 
 
-def run_tests(rules: RuleSet) -> list[TestResult]:
+def run_tests(rules: RuleSet, replay: Replay = no_replay) -> list[TestResult]:
     """The tests of every rule, drafts and retired ones included."""
-    return [result for rule in rules.rules for result in run_rule_tests(rules, rule)]
+    return [result for rule in rules.rules for result in run_rule_tests(rules, rule, replay)]
 
 
-def unproven_terms(rules: RuleSet, rule: Rule) -> list[UnprovenTerm]:
+def unproven_terms(rules: RuleSet, rule: Rule, replay: Replay = no_replay) -> list[UnprovenTerm]:
     """The terms of the condition's outermost *and* that no test shows to matter.
 
     A term matters when some test that expects no hit would be hit without it: every other term is true there, this
@@ -71,10 +82,14 @@ def unproven_terms(rules: RuleSet, rule: Rule) -> list[UnprovenTerm]:
     for test in rule.tests:
         if test.expect_hit:
             continue
-        interpreter = rules.interpreter(rules.row(test.given), {**rule.params, **test.params})
+        interpreter = rules.interpreter(_row(rules, test, replay), {**rule.params, **test.params})
         failing = [position for position, term in enumerate(terms) if interpreter.holds(term) is not True]
         if len(failing) == 1:
             proven.add(failing[0])
     return [
         UnprovenTerm(rule.id, rule.pack, phrase(term)) for position, term in enumerate(terms) if position not in proven
     ]
+
+
+def _row(rules: RuleSet, test: RuleTest, replay: Replay) -> list[object]:
+    return rules.row(test.given if test.stream is None else replay(test))

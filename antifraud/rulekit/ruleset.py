@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from antifraud.domain import BundleError, ConfigError, Location, Problem, Stage, UsageError
+from antifraud.domain import BundleError, Location, Stage, UsageError
 from antifraud.rulekit import form
-from antifraud.rulekit import lists as list_files
 from antifraud.rulekit import rule as rule_files
-from antifraud.rulekit.checker import Names, check_condition, param_type
-from antifraud.rulekit.compiler import Clause, PackFunction, Predicate, compile_pack, compile_predicate
+from antifraud.rulekit.checker import Names, check_condition
+from antifraud.rulekit.compiler import Clause, PackFunction, Predicate, compile_pack, compile_predicate, pack_code
 from antifraud.rulekit.documents import Excerpt, Sheet, parse_sheet, raise_problems, read_sheet
-from antifraud.rulekit.explanation import ExceptionNote, Explanation, explain_condition
+from antifraud.rulekit.evaluation import CompiledRules, HeldList, Hit, Maker, Pack, Params
+from antifraud.rulekit.explanation import ExceptionNote, Explanation, Holidays, explain_condition
 from antifraud.rulekit.fields import Field, describe
 from antifraud.rulekit.form import Value
-from antifraud.rulekit.interpreter import Interpreter, Lookup
+from antifraud.rulekit.interpreter import Interpreter
+from antifraud.rulekit.list_folder import KnownList, ListStamp, read_lists, yaml_files
 from antifraud.rulekit.lists import ListFile
 from antifraud.rulekit.local_time import LocalTime, read_calendar
 from antifraud.rulekit.messages import Message, did_you_mean
 from antifraud.rulekit.rule import LIVE, Rule
-from antifraud.rulekit.tables import Table
 from antifraud.rulekit.texts import ReasonText, Template
 from antifraud.rulekit.tree import And, Condition, Listed, OneOf, Or, Param, atoms_in
+from antifraud.rulekit.window_names import read_own_windows
 
 if TYPE_CHECKING:
     from antifraud.rulekit.columns import Column, ColumnRules, Mask
 
-MAX_FILES: Final = 10_000
 LANGUAGE_VERSION: Final = 3
 """Counted up when the meaning of a condition or of a list changes, so that digests differ."""
 
@@ -43,68 +43,11 @@ _RANK: Final = {"protect": 0, "block": 1, "divert": 2, "challenge": 3, "label": 
 _LISTS: Final = "lists"
 
 
-class Hit(msgspec.Struct, frozen=True, gc=False):
-    """One rule, or one list that protects, that a call has hit.
+class RuleSet(CompiledRules):
+    """Rules and lists of one rules directory, with all that people wrote about them.
 
-    ``rule`` is the rule's id, or the list's name. ``by`` is ``rule:<id>`` or ``list:<name>``. ``verdict`` is protect,
-    label, challenge, divert or block; ``percent`` is 100 except for a canary.
+    ``stamps`` has digests of what the lists were read from, by name.
     """
-
-    rule: str
-    verdict: str
-    stage: Stage
-    percent: float
-    label: str
-    target: str
-    by: str
-    reason: ReasonText
-    values: tuple[object, ...] = ()
-
-    def text(self, language: str) -> str:
-        """The reason in ``language``, with the values of the call."""
-        return self.reason.fill(language, self.values)
-
-
-class Params(msgspec.Struct, frozen=True):
-    """The parameters of all rules with one region's values in place; made by ``RuleSet.params``."""
-
-    by_rule: Mapping[str, Mapping[str, Value]]
-    packed: tuple[tuple[Value, ...], ...]
-
-
-class _Maker(msgspec.Struct, frozen=True):
-    """How a hit is made: its fixed parts, and where the values of its placeholders come from."""
-
-    rank: tuple[int, str]
-    like: Hit
-    sources: tuple[tuple[bool, int], ...]
-    """(is it a parameter, its position) for each placeholder."""
-
-    def values(self, row: Sequence[object], packed: Sequence[object]) -> tuple[object, ...]:
-        """The values of the placeholders."""
-        return tuple([packed[index] if param else row[index] for param, index in self.sources])
-
-    def make(self, row: Sequence[object], packed: Sequence[object]) -> Hit:
-        """The hit on this call."""
-        values = self.values(row, packed)
-        like = self.like
-        return Hit(
-            like.rule, like.verdict, like.stage, like.percent, like.label, like.target, like.by, like.reason, values
-        )
-
-
-class _Pack(msgspec.Struct, frozen=True):
-    function: PackFunction
-    makers: tuple[_Maker, ...]
-    params: tuple[tuple[str, str], ...]
-    """(rule, parameter) at each position of the pack's parameters."""
-
-
-_NO_HITS: Final[list[Hit]] = []
-
-
-class RuleSet:
-    """Rules and lists of one rules directory. Evaluating changes nothing, and nothing changes but lists (``amend``)."""
 
     def __init__(
         self,
@@ -116,47 +59,27 @@ class RuleSet:
         order: Sequence[str],
         digest: str,
         local: LocalTime | None = None,
+        stamps: Mapping[str, ListStamp] = {},
     ) -> None:
         self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: (rule.pack, rule.id)))
-        self.lists: tuple[ListFile, ...] = tuple(sorted(lists, key=lambda item: item.name))
-        self.digest = digest
-        self.names = names_of(fields, windows, order, {item.name: item.kind for item in self.lists}, local)
-        self._tables: dict[str, Table] = {item.name: item.table() for item in self.lists}
-        self._lookups: dict[str, Lookup] = {name: table.until for name, table in self._tables.items()}
+        files = sorted(lists, key=lambda item: item.name)
+        self.names = names_of(fields, windows, order, {item.name: item.kind for item in files}, local)
         self._by_id = {rule.id: rule for rule in self.rules}
         packs: dict[str, list[Rule]] = {}
         for rule in self.rules:
             if rule.stage in LIVE:
                 packs.setdefault(rule.pack, []).append(rule)
-        compiled = [self._compile(pack, rules) for pack, rules in packs.items()]
-        protecting = self._protecting()
-        self._packs = (protecting, *compiled) if protecting is not None else tuple(compiled)
-        self._steps = tuple((pack.function, pack.makers) for pack in self._packs)
-        self._default = {rule.id: dict(rule.params) for rule in self.rules}
+        super().__init__(
+            (*self._protecting(files), *(self._compile(pack, rules) for pack, rules in packs.items())),
+            [HeldList(item, item.table(), stamps.get(item.name, ListStamp())) for item in files],
+            {rule.id: dict(rule.params) for rule in self.rules},
+            digest,
+        )
 
-    # Evaluating
-
-    def evaluate(self, row: Sequence[object], params: Params) -> list[Hit]:
-        """What the call hits, the gravest first: protect, block, divert, challenge, label; then by name.
-
-        ``row`` is laid out as ``order`` said; None is missing (never NaN). Rules at draft or retired are not
-        evaluated; those at shadow and canary are, and it is the decision that weighs them. Where nothing hits, one
-        shared empty list comes back: do not change it.
-        """
-        found: list[tuple[tuple[int, str], Hit]] | None = None
-        for (function, makers), packed in zip(self._steps, params.packed, strict=True):
-            positions = function(row, packed)
-            if positions:
-                if found is None:
-                    found = []
-                for position in positions:
-                    maker = makers[position]
-                    found.append((maker.rank, maker.make(row, packed)))
-        if found is None:
-            return _NO_HITS
-        if len(found) > 1:
-            found.sort(key=_rank)
-        return [hit for _, hit in found]
+    def without_sources(self) -> CompiledRules:
+        """The same without what only people read: all that an engine keeps in memory."""
+        lists = [msgspec.structs.replace(item, file=item.file.without_sources()) for item in self.held.values()]
+        return CompiledRules(self.packs, lists, self.defaults, self.digest)
 
     def evaluate_columns(self, columns: Mapping[str, Column], n: int, params: Params) -> dict[str, Mask]:
         """What ``evaluate`` says of ``n`` calls at once: rule id → bool[n], and ``list:<name>`` → bool[n] for lists.
@@ -178,40 +101,6 @@ class RuleSet:
         clauses += [(rule.id, self._clause(rule, {})) for rule in self.rules if rule.stage in LIVE]
         return ColumnRules([key for key, _ in clauses], [clause for _, clause in clauses], self._lookups)
 
-    def amend(self, name: str, added: Mapping[str, float], removed: Collection[str]) -> None:
-        """From now on the list ``name`` has these run-time changes and no others: plain entries with their ends that
-        are added, and plain entries of its files that are hidden. Nothing is compiled."""
-        self._tables[name].amend(added, removed)
-
-    def params(self, overrides: Mapping[str, Mapping[str, Any]]) -> Params:
-        """The parameters with a region's values: rule id → parameter → value.
-
-        ConfigError names the rule, parameter or type that does not exist or fit, all of them at once.
-        """
-        problems: list[Problem] = []
-        by_rule = {rule: dict(values) for rule, values in self._default.items()}
-        for rule, values in overrides.items():
-            if rule not in by_rule:
-                problems.append(Problem(f"there is no rule {rule}", hint=did_you_mean(rule, by_rule)))
-                continue
-            known = self._by_id[rule].params
-            for name, given in values.items():
-                if name not in known:
-                    hint = did_you_mean(name, known, f"the rule {rule} has no parameters")
-                    problems.append(Problem(f"the rule {rule} has no parameter {name}", hint=hint))
-                    continue
-                value = _fitting(given, known[name])
-                if value is None:
-                    words = f"the parameter {name} of the rule {rule} cannot be {given!r}"
-                    hint = f"it is declared as {shown_value(known[name])}; give a value of the same kind"
-                    problems.append(Problem(words, hint=hint))
-                    continue
-                by_rule[rule][name] = value
-        if problems:
-            raise ConfigError.of(problems)
-        packed = tuple(tuple(by_rule[rule][name] for rule, name in pack.params) for pack in self._packs)
-        return Params(by_rule, packed)
-
     def rule(self, name: str) -> Rule:
         """The rule of that id, whatever its stage; UsageError with a suggestion when there is none."""
         found = self._by_id.get(name)
@@ -219,21 +108,24 @@ class RuleSet:
             raise UsageError(f"there is no rule {name}", hint=did_you_mean(name, self._by_id))
         return found
 
-    def explain(self, name: str, row: Sequence[object], params: Params | None = None) -> Explanation:
-        """What the rule ``name`` makes of ``row``, term by term, whatever its stage."""
+    def explain(
+        self, name: str, row: Sequence[object], params: Params | None = None, language: str = "en"
+    ) -> Explanation:
+        """What the rule ``name`` makes of ``row``, term by term, whatever its stage. ``language`` is that of names."""
         rule = self.rule(name)
         values = params.by_rule[name] if params is not None else rule.params
         interpreter = self.interpreter(row, values)
         ts = self.names.slot("ts")
         moment = row[ts.index] if ts is not None else None
+        holidays = Holidays(self.names.local, language)
         exceptions = []
         for item in rule.unless:
             current = isinstance(moment, (int, float)) and moment < item.ends
             held = interpreter.holds(item.when) is True
-            terms = explain_condition(item.when, interpreter)
+            terms = explain_condition(item.when, interpreter, holidays)
             exceptions.append(ExceptionNote(item.name, held, not current, terms))
         hit = interpreter.holds(rule.when) is True and not any(note.held and not note.ended for note in exceptions)
-        terms = explain_condition(rule.when, interpreter)
+        terms = explain_condition(rule.when, interpreter, holidays)
         return Explanation(rule.id, rule.verdict, rule.stage.value, hit, terms, tuple(exceptions))
 
     def reason_values(self, rule: Rule, row: Sequence[object]) -> tuple[object, ...]:
@@ -264,10 +156,10 @@ class RuleSet:
         exceptions = tuple((item.when, item.ends) for item in rule.unless)
         return Clause(rule.when, exceptions, self.names.slot("ts"), params)
 
-    def _compile(self, pack: str, rules: Sequence[Rule]) -> _Pack:
+    def _compile(self, pack: str, rules: Sequence[Rule]) -> Pack:
         places: list[tuple[str, str]] = []
         clauses: list[Clause] = []
-        makers: list[_Maker] = []
+        makers: list[Maker] = []
         for rule in rules:
             conditions = (rule.when, *(item.when for item in rule.unless))
             used = {atom.name for condition in conditions for atom in atoms_in(condition) if isinstance(atom, Param)}
@@ -279,9 +171,9 @@ class RuleSet:
                     places.append((rule.id, name))
             clauses.append(self._clause(rule, positions))
             makers.append(self._maker(rule, positions))
-        return _Pack(compile_pack(pack, clauses, self._lookups), tuple(makers), tuple(places))
+        return Pack(pack, pack_code(pack, clauses), tuple(makers), tuple(places))
 
-    def _maker(self, rule: Rule, params: Mapping[str, int]) -> _Maker:
+    def _maker(self, rule: Rule, params: Mapping[str, int]) -> Maker:
         sources = []
         for placeholder in rule.reason.placeholders:
             if placeholder.name.startswith("params."):
@@ -297,14 +189,15 @@ class RuleSet:
             rule.target,
             f"rule:{rule.id}",
             rule.reason,
+            code=rule.code,
         )
-        return _Maker((_RANK[rule.verdict], rule.id), like, tuple(sources))
+        return Maker((_RANK[rule.verdict], rule.id), like, tuple(sources))
 
-    def _protecting(self) -> _Pack | None:
+    def _protecting(self, lists: Iterable[ListFile]) -> tuple[Pack, ...]:
         """The lists of class protect as clauses of their own: no rule has to name them."""
         clauses = []
         makers = []
-        for item in self.lists:
+        for item in lists:
             condition = self._protection(item)
             if condition is None:
                 continue
@@ -312,10 +205,8 @@ class RuleSet:
             titles = item.title.versions
             reason = ReasonText((), tuple((language, Template((text,))) for language, text in titles))
             like = Hit(item.name, "protect", Stage.ENFORCE, 100.0, "", "", f"list:{item.name}", reason)
-            makers.append(_Maker((_RANK["protect"], f"list:{item.name}"), like, ()))
-        if not clauses:
-            return None
-        return _Pack(compile_pack(_LISTS, clauses, self._lookups), tuple(makers), ())
+            makers.append(Maker((_RANK["protect"], f"list:{item.name}"), like, ()))
+        return (Pack(_LISTS, pack_code(_LISTS, clauses), tuple(makers), ()),) if clauses else ()
 
     def _protection(self, item: ListFile) -> Condition | None:
         """True of the calls that the list protects.
@@ -339,51 +230,6 @@ class RuleSet:
         return Or(tuple(ways)) if ways else None
 
 
-def _rank(found: tuple[tuple[int, str], Hit]) -> tuple[int, str]:
-    return found[0]
-
-
-def _fitting(given: object, declared: Value) -> Value | None:
-    """``given`` as a value of the declared kind; None when it is of another kind."""
-    kind = param_type(declared)
-    if kind == "bool":
-        return given if isinstance(given, bool) else None
-    if kind == "number":
-        return _number(given)
-    if kind == "text":
-        return given if isinstance(given, str) and 0 < len(given) <= 256 else None
-    if not isinstance(given, (list, tuple)) or not 0 < len(given) <= 64:
-        return None
-    if kind == "texts":
-        return tuple(given) if all(isinstance(item, str) for item in given) else None
-    numbers = [_number(item) for item in given]
-    found = tuple(number for number in numbers if number is not None)
-    return found if len(found) == len(numbers) else None
-
-
-def _number(given: object) -> float | None:
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
-        return None
-    try:
-        number = float(given)
-    except OverflowError:
-        return None
-    return number if abs(number) < float("inf") else None
-
-
-def shown_value(value: Value | None) -> str:
-    """A value as it is written in YAML."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:g}" if abs(value) < 1e6 or value != int(value) else f"{value:.0f}"
-    if isinstance(value, str):
-        return f'"{value}"'
-    return f"[{', '.join(shown_value(item) for item in value)}]"
-
-
 def names_of(
     fields: Mapping[str, Field],
     windows: Sequence[str],
@@ -403,12 +249,19 @@ def load_rules(
     windows: Sequence[str],
     order: Sequence[str],
     utc_offset_min: int | None = None,
+    known: Mapping[str, KnownList] = {},
 ) -> RuleSet:
     """The rules of ``rules_dir`` (packs/*/*.yaml, lists/*.yaml, calendar.yaml), checked and compiled.
 
     ``order`` names the positions of a row: fields and facts, then windows, then ``score``. ``utc_offset_min`` is the
-    local time of the calls; without it that of calendar.yaml. BundleError carries every problem of every file.
+    local time of the calls; without it that of calendar.yaml. ``known`` lists (by name) whose files have not changed
+    come without their entries; nothing else depends on it. BundleError carries every problem of every file.
+
+    Windows that rules declare for themselves (``rule.window``) may stand among ``windows`` and ``order``. Those that
+    do not come last: such a rule can be tested and explained, but must not be evaluated on rows that end before.
     """
+    own = [name for item in read_own_windows(rules_dir) for name in item.scoped if name not in windows]
+    windows, order = (*windows, *own), (*order, *own)
     unknown = [name for name in fields if name not in order]
     if unknown:
         sheet = Sheet("fields.yaml")
@@ -420,11 +273,13 @@ def load_rules(
     local, calendar, written = read_calendar(rules_dir, utc_offset_min)
     digest.update(f"\0{local.utc_offset_min}\0".encode() + written)
     sheets: list[Sheet] = [calendar]
-    lists = _read_lists(rules_dir / _LISTS, sheets, digest)
+    lists, stamps = read_lists(rules_dir / _LISTS, sheets, known)
+    for name, stamp in stamps.items():
+        digest.update(f"\0{name} {stamp.whole}".encode())
     names = names_of(fields, windows, order, {item.name: item.kind for item in lists.values()}, local)
     rules: dict[str, Rule] = {}
     for pack in _packs(rules_dir / "packs", sheets):
-        for path in _yaml_files(pack, sheets):
+        for path in yaml_files(pack, sheets):
             sheet, raw = read_sheet(path, limit=rule_files.MAX_BYTES)
             sheets.append(sheet)
             digest.update(b"\0" + f"{pack.name}/{path.name}".encode() + b"\0" + raw)
@@ -445,37 +300,8 @@ def load_rules(
         order=order,
         digest=digest.hexdigest(),
         local=local,
+        stamps=stamps,
     )
-
-
-def load_lists(rules_dir: Path) -> dict[str, ListFile]:
-    """The lists of ``rules_dir`` by name, without any rule; BundleError carries every problem of every file."""
-    sheets: list[Sheet] = []
-    lists = _read_lists(rules_dir / _LISTS, sheets, hashlib.blake2b(digest_size=8))
-    raise_problems(sheets)
-    return lists
-
-
-def _read_lists(folder: Path, sheets: list[Sheet], digest: hashlib.blake2b) -> dict[str, ListFile]:
-    lists: dict[str, ListFile] = {}
-    named: set[str] = set()
-    for path in _yaml_files(folder, sheets):
-        sheet, raw = read_sheet(path, limit=list_files.MAX_BYTES)
-        sheets.append(sheet)
-        digest.update(b"\0" + path.name.encode() + b"\0" + raw)
-        found = list_files.read_list(sheet, path.stem, folder, digest, sheets)
-        if found is not None:
-            lists[found.name] = found
-            if found.entries_file is not None:
-                named.add(found.entries_file.name)
-    if not any(sheet.problems for sheet in sheets) and folder.is_dir():
-        # Not while a list cannot be read: it may be the one that names the file.
-        for path in sorted(folder.iterdir(), key=lambda path: path.name):
-            if path.suffix.lower() == ".csv" and path.name not in named and not path.name.startswith("."):
-                sheet = Sheet(str(path))
-                sheet.add(Message.ENTRIES_FILE_UNUSED, file=path.name)
-                sheets.append(sheet)
-    return lists
 
 
 def _packs(folder: Path, sheets: list[Sheet]) -> list[Path]:
@@ -503,37 +329,16 @@ def _packs(folder: Path, sheets: list[Sheet]) -> list[Path]:
     return packs
 
 
-def _yaml_files(folder: Path, sheets: list[Sheet]) -> list[Path]:
-    """The .yaml files of a folder in the order of their names; files that would be passed over silently are noted."""
-    if not folder.is_dir():
-        return []
-    files = []
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        name = path.name
-        if name.startswith(".") or name.endswith("~"):
-            continue
-        if path.suffix == ".yaml":
-            files.append(path)
-        elif path.suffix.lower() in (".yaml", ".yml"):
-            sheet = Sheet(str(path))
-            sheet.add(Message.FILE_SUFFIX)
-            sheets.append(sheet)
-    if len(files) > MAX_FILES:
-        sheet = Sheet(str(folder))
-        sheet.add(Message.TOO_MANY, what="this folder", limit=MAX_FILES)
-        sheets.append(sheet)
-        return []
-    return files
-
-
-def read_call(text: str, rules: RuleSet) -> dict[str, Value | None]:
+def read_call(text: str, rules: RuleSet, rule: str = "") -> dict[str, Value | None]:
     """What a person says of one call, as JSON or YAML: names of fields, facts and windows with values.
 
-    UsageError with the place in the text when a name does not exist or a value does not fit.
+    ``rule`` is the one whose own windows may be named. UsageError with the place in the text when a name does not
+    exist or a value does not fit.
     """
     sheet = Sheet("call", text)
     root = parse_sheet(sheet, max_nodes=1_000)
-    given = rule_files.read_given(sheet, root, rules.names) if root is not None else {}
+    names = msgspec.structs.replace(rules.names, scope=rule)
+    given = rule_files.read_given(sheet, root, names) if root is not None else {}
     if sheet.problems:
         raise UsageError.of(sheet.sorted_problems())
     return given

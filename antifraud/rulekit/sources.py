@@ -52,6 +52,10 @@ class RuleSource:
         node = self.node(*path) if self.entry(*path) is not None else None
         return node.value if isinstance(node, Scalar) else ""
 
+    def own_windows(self) -> dict[str, MapNode]:
+        """The windows that the rule declares for itself, by name, each with its declaration."""
+        return dict(rule_files.own_windows(self.root))
+
     def exceptions(self) -> list[dict[str, Scalar]]:
         """The exceptions in their order, each with the texts of its keys."""
         node = self.node("unless") if self.entry("unless") is not None else None
@@ -61,6 +65,16 @@ class RuleSource:
             for item in items
             if isinstance(item, MapNode)
         ]
+
+
+def said(node: Node) -> str:
+    """What a node says, in one line and one form, without descriptions (``doc``)."""
+    if isinstance(node, MapNode):
+        parts = [f"{key}: {said(value)}" for key, (_, value) in sorted(node.entries.items()) if key != "doc"]
+        return f"{{{', '.join(parts)}}}"
+    if isinstance(node, ListNode):
+        return f"[{', '.join(said(item) for item in node.items)}]"
+    return " ".join(node.value.split()) if isinstance(node, Scalar) else ""
 
 
 Sources = Callable[[Rule], RuleSource]

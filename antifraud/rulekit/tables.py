@@ -1,8 +1,8 @@
 """What lists are looked up in: one table a list, made from its entries, changed at run time without compiling anything.
 
 Every table answers the same question, ``until(text, otherwise)``: the latest second at which an entry that takes in
-the text ends. Small lists are dictionaries. Large ones are sorted spans without overlap in plain arrays (16 to 60 bytes
-an entry, where a dictionary takes about 100) and a small directory that leads to the right few of them.
+the text ends. Short lists are dictionaries. Long ones, and ranges, are sorted arrays (16 to 40 bytes an entry, where a
+dictionary takes about 100) and a directory that leads to the right few of them.
 
 ``amend`` puts run-time changes over the entries of the files: an addition lengthens or adds, never shortens; a removal
 hides exactly the entry that it names. Each call gives all changes of the list and replaces those of the last call.
@@ -10,49 +10,55 @@ hides exactly the entry that it names. Each call gives all changes of the list a
 
 from __future__ import annotations
 
-import heapq
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Final
 
-from antifraud.rulekit.entries import DIGITS, FOREVER, POWERS, SMALL, Columns, Span, span_of
+from antifraud.rulekit.entries import DIGITS, FOREVER, POWERS, WIDTHS, Span, span_of
 from antifraud.rulekit.interpreter import NEVER, Lookup
+from antifraud.rulekit.sorted_entries import BITS, MASK, Columns, Keys
+from antifraud.rulekit.spans import Directory, Piece, sweep, without_overlap
 
 _MEMORY: Final = 4_096
-_LONGEST: Final = DIGITS + 1
-_SHARED: Final = 4
-"""How many spans share a block of the directory, more or less."""
 _GRAM: Final = 4
-_DEPTH: Final = {width: DIGITS - power for power, width in enumerate(POWERS)}
-"""How many digits are given where so many numbers begin with them."""
-_DIRECTORY: Final = 20_000
-"""From how many spans on a directory pays."""
-
-
-_FEW: Final = 200_000
+_PLACES: Final = tuple(width << BITS for width in WIDTHS)
+_LEAST: Final = _PLACES[2]
+_MOST: Final = _PLACES[1]
+"""Between them is what begins with a digit from 1 to 9 and goes on with digits."""
+_FEW: Final = {"numbers": 200_000, "prefixes": 10_000}
 """Up to how many entries a dictionary is taken: quicker, and no more than some 25 MB."""
-_NONE: Final = array("B")
 
 
 class Table(ABC):
-    """One list as it is looked up. ``until`` stays the same object for the table's whole life."""
+    """One list as it is looked up."""
 
-    until: Lookup
+    _until: Lookup
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._touched: set[str] = set()
+        self._added: dict[str, float] = {}
+        self._removed: frozenset[str] = frozenset()
+
+    @property
+    def until(self) -> Lookup:
+        """What answers; the same for the table's whole life.
+
+        A table that held it would hold itself, and millions of entries would stay until the collector comes by.
+        """
+        return self._until
 
     def amend(self, added: Mapping[str, float], removed: Collection[str]) -> None:
         """Put these run-time changes, of plain entries, in the place of those of the last call."""
-        touched = {*added, *removed}
-        for plain in self._touched | touched:
-            ends = NEVER if plain in removed else self._columns.find(plain)[0]
+        hidden = frozenset(removed)
+        touched = {plain for plain, _ends in added.items() ^ self._added.items()} | (hidden ^ self._removed)
+        self._added, self._removed = dict(added), hidden
+        for plain in touched:
+            ends = NEVER if plain in hidden else self._columns.find(plain)[0]
             self._put(plain, max(ends, added.get(plain, NEVER)))
-        self._touched = touched
 
     @abstractmethod
     def _put(self, plain: str, ends: float) -> None:
@@ -65,7 +71,7 @@ class _Numbers(Table):
     def __init__(self, columns: Columns) -> None:
         super().__init__(columns)
         self._entries = {plain: ends for plain, ends, _line in columns.plain()}
-        self.until = self._entries.get
+        self._until = self._entries.get
 
     def _put(self, plain: str, ends: float) -> None:
         if ends == NEVER:
@@ -110,7 +116,7 @@ class _Prefixes(Table):
     def __init__(self, columns: Columns) -> None:
         super().__init__(columns)
         self._entries = Beginnings((plain, ends) for plain, ends, _line in columns.plain())
-        self.until = self._entries.until
+        self._until = self._entries.until
 
     def _put(self, plain: str, ends: float) -> None:
         self._entries.put(plain, ends)
@@ -122,7 +128,6 @@ class _Remembering(Table):
     def __init__(self, columns: Columns) -> None:
         super().__init__(columns)
         self._memory: dict[str, float] = {}
-        self.until = self._until
 
     def amend(self, added: Mapping[str, float], removed: Collection[str]) -> None:
         super().amend(added, removed)
@@ -191,132 +196,15 @@ class _Agents(_Remembering):
         return latest
 
 
-class Spans:
-    """Spans without overlap, sorted, with the end of each; made by ``flatten``.
-
-    ``depths`` (for beginnings of numbers only) has the digits of the longest of the entries that a span lies in.
-    """
-
-    __slots__ = ("base", "blocks", "depths", "ends", "firsts", "lasts", "shift", "starts")
-
-    def __init__(self, firsts: array[int], lasts: array[int], ends: array[float], depths: array[int] = _NONE) -> None:
-        self.firsts, self.lasts, self.ends, self.depths = firsts, lasts, ends, depths
-        self.base, self.shift, self.blocks = 0, 0, 0
-        self.starts = array("I", [0])
-        if len(firsts) >= _DIRECTORY:
-            self._directory()
-
-    def _directory(self) -> None:
-        """Cut the numbers into blocks of equal width and note where the spans of each begin.
-
-        A few outliers at both ends are left to plain bisection, so that one number of another country does not
-        stretch the blocks of all others.
-        """
-        import numpy as np
-
-        firsts = np.frombuffer(self.firsts, dtype=np.int64)
-        apart = len(firsts) // 200
-        self.base = int(firsts[apart])
-        width = int(firsts[-1 - apart]) - self.base
-        self.shift = (width // max(1, len(firsts) // _SHARED)).bit_length()
-        self.blocks = (width >> self.shift) + 1
-        edges = self.base + (np.arange(self.blocks + 1, dtype=np.int64) << self.shift)
-        self.starts = array("I", np.searchsorted(firsts, edges).astype(np.uint32).tobytes())
-
-    def find(self, key: int) -> int:
-        """The span that ``key`` lies in; -1 when it lies in none."""
-        block = (key - self.base) >> self.shift
-        if 0 <= block < self.blocks:
-            at = bisect_right(self.firsts, key, self.starts[block], self.starts[block + 1]) - 1
-        else:
-            at = bisect_right(self.firsts, key) - 1
-        return at if at >= 0 and self.lasts[at] >= key else -1
-
-    def between(self, low: int, high: int) -> Spans:
-        """What of these spans lies between ``low`` and ``high``."""
-        chosen = [at for at in range(len(self.firsts)) if self.firsts[at] <= high and self.lasts[at] >= low]
-        return Spans(
-            array("q", [max(low, self.firsts[at]) for at in chosen]),
-            array("q", [min(high, self.lasts[at]) for at in chosen]),
-            array("d", [self.end(at) for at in chosen]),
-            array("B", [self.depths[at] for at in chosen]) if self.depths else _NONE,
-        )
-
-    def end(self, at: int) -> float:
-        """The end of span ``at``."""
-        return self.ends[at] if self.ends else FOREVER
-
-
-NO_SPANS: Final = Spans(array("q"), array("q"), array("d"))
-
-
-def flatten(firsts: array[int], lasts: array[int], ends: array[float], *, depths: bool = False) -> Spans:
-    """Entries sorted by their first number, which may overlap, as spans that do not, each with the latest end."""
-    if _apart(firsts, lasts):
-        return Spans(firsts, lasts, ends, _depths(firsts, lasts) if depths else _NONE)
-    out_firsts, out_lasts, out_ends, out_depths = array("q"), array("q"), array("d"), array("B")
-    open_ends: list[tuple[float, int]] = []
-    open_widths: list[tuple[int, int]] = []
-    at, place, count = 0, 0, len(firsts)
-    while at < count or open_ends:
-        if not open_ends:
-            place = firsts[at]
-        while at < count and firsts[at] <= place:
-            heapq.heappush(open_ends, (-(ends[at] if ends else FOREVER), lasts[at]))
-            if depths:
-                heapq.heappush(open_widths, (lasts[at] - firsts[at] + 1, lasts[at]))
-            at += 1
-        while open_ends and open_ends[0][1] < place:
-            heapq.heappop(open_ends)
-        while open_widths and open_widths[0][1] < place:
-            heapq.heappop(open_widths)
-        if not open_ends:
-            continue
-        negative, stop = open_ends[0]
-        depth = 0
-        if depths:
-            width, narrow_stop = open_widths[0]
-            depth = _DEPTH[width]
-            stop = min(stop, narrow_stop)
-        if at < count:
-            stop = min(stop, firsts[at] - 1)
-        if out_lasts and out_lasts[-1] == place - 1 and out_ends[-1] == -negative and out_depths[-1] == depth:
-            out_lasts[-1] = stop
-        else:
-            out_firsts.append(place)
-            out_lasts.append(stop)
-            out_ends.append(-negative)
-            out_depths.append(depth)
-        place = stop + 1
-    return Spans(out_firsts, out_lasts, out_ends, out_depths if depths else _NONE)
-
-
-def _depths(firsts: array[int], lasts: array[int]) -> array[int]:
-    return array("B", [_DEPTH[last - first + 1] for first, last in zip(firsts, lasts, strict=True)])
-
-
-def _apart(firsts: array[int], lasts: array[int]) -> bool:
-    if firsts is lasts or len(firsts) < 2:
-        return True
-    if len(firsts) <= SMALL:
-        return all(lasts[at] < firsts[at + 1] for at in range(len(firsts) - 1))
-    import numpy as np
-
-    closed = np.frombuffer(lasts, dtype=np.int64)
-    opened = np.frombuffer(firsts, dtype=np.int64)
-    return bool(np.all(closed[:-1] < opened[1:]))
-
-
 class _ManyNumbers(Table):
     """Many numbers, sorted; short codes and what was changed at run time stand apart."""
 
     def __init__(self, columns: Columns) -> None:
         super().__init__(columns)
-        spans = Spans(columns.firsts, columns.firsts, columns.ends)
-        self._firsts, self._ends, self._whole = columns.firsts, columns.ends, len(columns.firsts)
-        self._base, self._shift, self._blocks, self._starts = spans.base, spans.shift, spans.blocks, spans.starts
+        self._keys, self._moments, self._seconds = columns.keys, columns.ends.moments, columns.ends.seconds
+        self._directories = _by_length(columns.keys, 1)
+        self._parts = [_part(directory) for directory in self._directories]
         self._apart = {text: ends for text, (ends, _line) in columns.texts.items()}
-        self.until = self._until
 
     def _put(self, plain: str, ends: float) -> None:
         if plain not in self._columns.texts and ends == self._columns.find(plain)[0]:
@@ -328,167 +216,212 @@ class _ManyNumbers(Table):
         ends = self._apart.get(text)
         if ends is None:
             try:
-                key = int(text)
-            except ValueError:
+                base, shift, blocks, starts, _marks = self._parts[len(text)]
+                number = int(text)
+            except (IndexError, ValueError):
                 return otherwise
-            block = (key - self._base) >> self._shift
-            if 0 <= block < self._blocks:
-                at = bisect_left(self._firsts, key, self._starts[block], self._starts[block + 1])
+            place = number + 1 << BITS
+            block = place - base >> shift
+            if 0 <= block < blocks:
+                at = bisect_left(self._keys, place, starts[block], starts[block + 1]) - 1
             else:
-                at = bisect_left(self._firsts, key)
-            # Python reads +7_700, 7700 and other digits than ours as numbers too.
-            if at == self._whole or self._firsts[at] != key or text != f"+{key}":
+                directory = self._directories[len(text)]
+                if directory is None:
+                    return otherwise
+                at = directory.before(self._keys, place) - 1
+                if at < directory.low:
+                    return otherwise
+            key = self._keys[at]
+            # A number of as many digits as the text has behind its first character: that must be the +, and the digits
+            # ours, because Python reads 7_700 and other digits than ours as numbers too.
+            if key >> BITS != number or text[0] != "+" or not text.isascii():
                 return otherwise
-            ends = self._ends[at] if self._ends else FOREVER
+            ends = self._seconds[at] if self._seconds else self._moments[key & MASK]
         if ends > otherwise:
             return ends
         return otherwise
 
 
 class _Overlaid(Table):
-    """Spans that may overlap, with run-time changes beside them: additions in one small set of spans, and where a
-    removed entry was, what is left of the others in another."""
+    """Spans without overlap, made of those of the files, and run-time changes beside them.
 
-    def __init__(self, columns: Columns, *, depths: bool) -> None:
+    Changes cut the numbers into pieces. In some the answer is final: where an entry was taken out, what is left of the
+    others is worked out at once. In others, where entries were only added, it is the least that there can be. A mark
+    on each block of the directory says whether a piece touches it, so all other look-ups cost what they did before.
+    """
+
+    def __init__(self, columns: Columns) -> None:
         super().__init__(columns)
-        self._depths = depths
-        self._spans = flatten(columns.firsts, columns.lasts, columns.ends, depths=depths)
-        self._zones, self._left, self._more = NO_SPANS, NO_SPANS, NO_SPANS
-        self._removed: frozenset[str] = frozenset()
+        self._keys, self._ends = without_overlap(columns)
+        self._moments, self._seconds = self._ends
+        self._points: list[int] = []
+        """Where pieces begin and end; ``_floors[n]`` and ``_final[n]`` hold before the n-th of them."""
+        self._floors: list[float] = []
+        self._final: list[bool] = []
+        self._spans: dict[str, Span] = {}
+        self._left: dict[Span, tuple[list[Span], list[Piece]]] = {}
+        """What is left where entries were taken out: the span → (what of it is hidden, pieces)."""
 
     def _put(self, plain: str, ends: float) -> None:
-        raise AssertionError(f"{plain} until {ends}: these are amended as a whole")
+        """Nothing: spans are amended as a whole."""
 
     def amend(self, added: Mapping[str, float], removed: Collection[str]) -> None:
-        kind = self._columns.kind
-        spans = sorted((span_of(kind, plain) or (0, 0), ends) for plain, ends in added.items() if plain[0] == "+")
-        self._more = NO_SPANS
-        if spans:
-            firsts = array("q", [span[0] for span, _ends in spans])
-            lasts = array("q", [span[1] for span, _ends in spans])
-            self._more = flatten(firsts, lasts, array("d", [ends for _span, ends in spans]))
-        if self._removed != frozenset(removed):
-            self._removed = frozenset(removed)
-            self._cut_out([span for span in (span_of(kind, plain) for plain in removed) if span is not None])
+        super().amend(added, removed)
+        kind, known = self._columns.kind, self._spans
+        spans = {plain: known.get(plain) or span_of(kind, plain) for plain in chain(added, removed)}
+        self._spans = {plain: span for plain, span in spans.items() if span is not None}
+        more = sorted((span, added[plain]) for plain, span in self._spans.items() if plain in added)
+        pieces = list(sweep((first, last + 1, ends) for (first, last), ends in more))
+        zones = self._zones(sorted(self._spans[plain] for plain in removed if plain in self._spans))
+        self._left = {zone: self._left_in(zone, gone) for zone, gone in zones.items()}
+        left = [piece for _gone, found in self._left.values() for piece in found]
+        finals = [(first, last + 1) for first, last in self._left]
+        finals += [(first, stop) for first, stop, ends in pieces if ends == FOREVER]
+        edges = {edge for first, stop, _ends in chain(pieces, left) for edge in (first, stop)}
+        points = sorted(edges.union(*finals))
+        place = {point: at for at, point in enumerate(points, 1)}
+        self._points = points
+        self._floors, self._final = [NEVER] * (len(points) + 1), [False] * (len(points) + 1)
+        for first, stop in finals:
+            for at in range(place[first], place[stop]):
+                self._final[at] = True
+        for first, stop, ends in chain(pieces, left):
+            for at in range(place[first], place[stop]):
+                self._floors[at] = max(self._floors[at], ends)
+        self._mark([*finals, *((first, stop) for first, stop, _ends in pieces)])
 
-    def _cut_out(self, removed: Sequence[Span]) -> None:
-        """Work out anew what holds where removed entries were."""
-        columns, gone = self._columns, set(removed)
-        zones: list[list[int]] = []
-        for first, last in sorted(gone):
-            if zones and first <= zones[-1][1]:
-                zones[-1][1] = max(zones[-1][1], last)
+    @abstractmethod
+    def _mark(self, pieces: Sequence[Span]) -> None:
+        """Mark the blocks that a piece (first number, the one behind its last) touches."""
+
+    @staticmethod
+    def _zones(removed: Sequence[Span]) -> dict[Span, list[Span]]:
+        """Spans without overlap with the removed entries that each is made of."""
+        zones: dict[Span, list[Span]] = {}
+        low, high = 0, -1
+        gone: list[Span] = []
+        for first, last in removed:
+            if first > high:
+                low, high, gone = first, last, []
             else:
-                zones.append([first, last])
-        firsts, lasts = array("q"), array("q")
-        ends, depths = array("d"), array("B")
-        for low, high in zones:
-            pieces = [
-                (columns.firsts[at], columns.lasts[at], columns.end(at))
-                for at in columns.covering(low, high)
-                if (columns.firsts[at], columns.lasts[at]) not in gone
-            ]
-            left = flatten(
-                array("q", [first for first, _last, _end in pieces]),
-                array("q", [last for _first, last, _end in pieces]),
-                array("d", [end for _first, _last, end in pieces]),
-                depths=self._depths,
-            ).between(low, high)
-            firsts.extend(left.firsts)
-            lasts.extend(left.lasts)
-            ends.extend([left.end(at) for at in range(len(left.firsts))])
-            depths.extend(left.depths)
-        self._left = Spans(firsts, lasts, ends, depths)
-        opened, closed = array("q", [low for low, _high in zones]), array("q", [high for _low, high in zones])
-        self._zones = Spans(opened, closed, array("d"))
+                del zones[low, high]
+                high = max(high, last)
+            gone.append((first, last))
+            zones[low, high] = gone
+        return zones
+
+    def _left_in(self, zone: Span, gone: list[Span]) -> tuple[list[Span], list[Piece]]:
+        """What the entries of the files come to in ``zone`` without those that are ``gone``; worked out once."""
+        known = self._left.get(zone)
+        if known is not None and known[0] == gone:
+            return known
+        columns, (low, high) = self._columns, zone
+        spans = [(*columns.span(at), columns.end(at)) for at in columns.covering(low, high)]
+        hidden = set(gone)
+        return gone, list(sweep((max(low, a), min(high, b) + 1, ends) for a, b, ends in spans if (a, b) not in hidden))
+
+    def _answer(self, number: int, directory: Directory | None) -> float:
+        """The latest end at ``number``, with all changes."""
+        floor = NEVER
+        if self._points:
+            piece = bisect_right(self._points, number)
+            floor = self._floors[piece]
+            if self._final[piece]:
+                return floor
+        at = directory.before(self._keys, number + 1 << BITS) if directory is not None else 0
+        if at & 1:
+            return max(floor, self._ends.of(self._keys[at - 1], at >> 1))
+        return floor
 
 
 class _Ranges(_Overlaid):
     """Ranges of numbers."""
 
     def __init__(self, columns: Columns) -> None:
-        super().__init__(columns, depths=False)
-        self.until = self._until
+        super().__init__(columns)
+        self._directories = _by_length(self._keys, 2)
+        self._parts = [_part(directory) for directory in self._directories]
+
+    def _mark(self, pieces: Sequence[Span]) -> None:
+        for length, directory in enumerate(self._directories):
+            if directory is not None:
+                self._parts[length] = _part(directory, directory.marked(pieces))
 
     def _until(self, text: str, otherwise: float) -> float:
         try:
-            key = int(text)
-        except ValueError:
+            base, shift, blocks, starts, marks = self._parts[len(text)]
+            number = int(text)
+        except (IndexError, ValueError):
             return otherwise
-        spans = self._spans
-        if self._zones.firsts and self._zones.find(key) >= 0:
-            spans = self._left
-        block = (key - spans.base) >> spans.shift
-        if 0 <= block < spans.blocks:
-            at = bisect_right(spans.firsts, key, spans.starts[block], spans.starts[block + 1]) - 1
-        else:
-            at = bisect_right(spans.firsts, key) - 1
-        ends = otherwise
-        if at >= 0 and spans.lasts[at] >= key:
-            ends = spans.ends[at] if spans.ends else FOREVER
-        if self._more.firsts:
-            at = self._more.find(key)
-            if at >= 0:
-                ends = max(ends, self._more.end(at))
-        # Python reads +7_700, 7700 and other digits than ours as numbers too.
-        return ends if ends > otherwise and text == f"+{key}" else otherwise
+        place = number + 1 << BITS
+        block = place - base >> shift
+        if not 0 <= block < blocks or (marks and marks[block]):
+            ends = self._answer(number, self._directories[len(text)])
+            if ends > otherwise and text == f"+{number}":
+                return ends
+            return otherwise
+        at = bisect_left(self._keys, place, starts[block], starts[block + 1])
+        # As for numbers: so many digits, and the +, and they are ours.
+        if at & 1 and text[0] == "+" and text.isascii():
+            ends = self._seconds[at >> 1] if self._seconds else self._moments[self._keys[at - 1] & MASK]
+            if ends > otherwise:
+                return ends
+        return otherwise
 
 
 class _ManyPrefixes(_Overlaid):
-    """Many beginnings of numbers, as spans of fifteen-digit numbers; those without + as texts."""
+    """Many beginnings of numbers; those without + are short codes and stay texts."""
 
     def __init__(self, columns: Columns) -> None:
-        super().__init__(columns, depths=True)
+        super().__init__(columns)
+        self._directory = Directory(self._keys, 0, len(self._keys)) if len(self._keys) else None
+        self._part = _part(self._directory)
         self._short = Beginnings((text, ends) for text, (ends, _line) in columns.texts.items())
-        self._added = Beginnings()
-        self.until = self._until
 
-    def amend(self, added: Mapping[str, float], removed: Collection[str]) -> None:
-        super().amend({}, removed)
-        spans = {plain: ends for plain, ends in added.items() if plain[0] == "+"}
-        self._added = Beginnings(spans.items())
-        texts = self._columns.texts
-        for plain in self._touched | {*added, *removed}:
-            if plain[0] != "+":
-                ends = NEVER if plain in removed else texts.get(plain, (NEVER, 0))[0]
-                self._short.put(plain, max(ends, added.get(plain, NEVER)))
-        self._touched = {*added, *removed}
+    def _put(self, plain: str, ends: float) -> None:
+        if plain[0] != "+":
+            self._short.put(plain, ends)
+
+    def _mark(self, pieces: Sequence[Span]) -> None:
+        if self._directory is not None:
+            self._part = _part(self._directory, self._directory.marked(pieces))
 
     def _until(self, text: str, otherwise: float) -> float:
-        if text[:1] != "+":
-            return self._short.until(text, otherwise)
-        digits = text[1:_LONGEST]
-        if not (digits.isdigit() and digits.isascii()):
-            digits = _leading_digits(digits)
-            if not digits:
-                return otherwise
-        key = int(digits) * POWERS[DIGITS - len(digits)]
-        spans = self._spans
-        if self._zones.firsts and self._zones.find(key) >= 0:
-            spans = self._left
-        block = (key - spans.base) >> spans.shift
-        if 0 <= block < spans.blocks:
-            at = bisect_right(spans.firsts, key, spans.starts[block], spans.starts[block + 1]) - 1
+        base, shift, blocks, starts, marks = self._part
+        try:
+            # To the base of eleven a letter a is what comes behind all digits, and is read so.
+            place = (int(text, 11) + 1) * _PLACES[len(text)]
+        except (IndexError, ValueError):
+            return self._slowly(text, otherwise)
+        if text[0] != "+":
+            return self._slowly(text, otherwise)
+        block = place - base >> shift
+        if not 0 <= block < blocks or (marks and marks[block]):
+            if not (_LEAST < place <= _MOST and text.isascii()):
+                return self._slowly(text, otherwise)
+            ends = self._answer((place >> BITS) - 1, self._directory)
         else:
-            at = bisect_right(spans.firsts, key) - 1
-        if self._added.lengths:
-            otherwise = self._added.until(text, otherwise)
-        if at < 0 or spans.lasts[at] < key:
-            return otherwise
-        if spans.depths[at] > len(digits):
-            return self._step_by_step(digits, otherwise)
-        ends = spans.ends[at] if spans.ends else FOREVER
+            at = bisect_left(self._keys, place, starts[block], starts[block + 1])
+            if not at & 1:
+                return otherwise
+            if not text.isascii():
+                return self._slowly(text, otherwise)
+            ends = self._seconds[at >> 1] if self._seconds else self._moments[self._keys[at - 1] & MASK]
         if ends > otherwise:
             return ends
         return otherwise
 
-    def _step_by_step(self, digits: str, otherwise: float) -> float:
-        """Of a text that is shorter than entries that go on from it with zeros."""
-        for length in range(1, len(digits) + 1):
-            plain = f"+{digits[:length]}"
-            if digits[0] != "0" and plain not in self._removed and length < DIGITS:
-                otherwise = max(otherwise, self._columns.find(plain)[0])
-        return otherwise
+    def _slowly(self, text: str, otherwise: float) -> float:
+        """Of any text: of short codes, and of what is a number only in part or not at all."""
+        if text[:1] != "+":
+            return self._short.until(text, otherwise) if self._short.lengths else otherwise
+        digits = text[1 : DIGITS + 1]
+        if not (digits.isdigit() and digits.isascii()):
+            digits = _leading_digits(digits)
+            if not digits:
+                return otherwise
+        number = (int(digits, 11) + 1) * WIDTHS[len(digits) + 1] - 1
+        return max(otherwise, self._answer(number, self._directory))
 
 
 def _leading_digits(text: str) -> str:
@@ -498,14 +431,36 @@ def _leading_digits(text: str) -> str:
     return text
 
 
-def table_of(columns: Columns, *, small: int = _FEW) -> Table:
-    """The table for these entries; ``small`` says up to how many of them a dictionary is taken."""
-    few = len(columns) <= small
+_Part = tuple[int, int, int, Keys, bytearray]
+"""Of a directory, all that most look-ups need: its base, shift, blocks, starts and marks."""
+_NO_BLOCKS: Final[_Part] = (0, 0, 0, array("i"), bytearray())
+
+
+def _part(directory: Directory | None, marks: bytearray = _NO_BLOCKS[4]) -> _Part:
+    if directory is None:
+        return _NO_BLOCKS
+    return directory.base, directory.shift, directory.blocks, directory.starts, marks
+
+
+def _by_length(keys: Keys, step: int) -> list[Directory | None]:
+    """A directory for the numbers of each length, counted with the +, so that those of one country stand together.
+
+    Each entry has ``step`` keys.
+    """
+    firsts = memoryview(keys)[::step]
+    edges = [step * bisect_left(firsts, power << BITS) for power in POWERS]
+    found = [Directory(keys, low, high) if low < high else None for low, high in pairwise(edges)]
+    return [None, None, *found]
+
+
+def table_of(columns: Columns, *, few: int | None = None) -> Table:
+    """The table for these entries; ``few`` says up to how many of them a dictionary is taken."""
+    small = len(columns) <= (_FEW.get(columns.kind, 0) if few is None else few)
     match columns.kind:
         case "numbers":
-            return _Numbers(columns) if few else _ManyNumbers(columns)
+            return _Numbers(columns) if small else _ManyNumbers(columns)
         case "prefixes":
-            return _Prefixes(columns) if few else _ManyPrefixes(columns)
+            return _Prefixes(columns) if small else _ManyPrefixes(columns)
         case "ranges":
             return _Ranges(columns)
         case "trunks":

@@ -1,4 +1,5 @@
-"""The names of the windows in rules/windows.yaml, and nothing else of them: what the rule commands need to check rules.
+"""The names of the windows in rules/windows.yaml and of those that rules declare for themselves, and nothing else of
+them: what the rule commands need to check rules.
 
 What a window means is read where windows are folded; here a rule only has to know that it exists.
 """
@@ -6,17 +7,22 @@ What a window means is read where windows are folded; here a rule only has to kn
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from antifraud.rulekit import form
+from antifraud.rulekit import rule as rule_files
 from antifraud.rulekit.checker import FUNCTIONS
 from antifraud.rulekit.documents import ListNode, MapNode, Node, Scalar, parse_sheet, raise_problems, read_sheet
 from antifraud.rulekit.messages import Message
 
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_NODES: Final = 50_000
+_MAY_DECLARE: Final = re.compile(rb"\bkind[\"']?\s*:")
 
 
 def taken_names(fields: Iterable[str]) -> dict[str, str]:
@@ -60,3 +66,49 @@ def read_window_names(path: Path) -> tuple[str, ...]:
         sheet.at(root, Message.NOT_A_MAPPING, what="windows")
     raise_problems([sheet])
     return tuple(dict.fromkeys(names))
+
+
+class OwnWindows(msgspec.Struct, frozen=True):
+    """A rule file that declares windows of its own: whose, at which stage, the file's name and text, their names."""
+
+    rule: str
+    stage: str
+    file: str
+    text: str
+    names: tuple[str, ...]
+
+    @property
+    def live(self) -> bool:
+        """Whether the rule is evaluated."""
+        return any(self.stage == stage.value for stage in rule_files.LIVE)
+
+    @property
+    def scoped(self) -> tuple[str, ...]:
+        """The names by which everybody else knows them: ``rule.window``."""
+        return tuple(f"{self.rule}.{name}" for name in self.names)
+
+
+def read_own_windows(rules_dir: Path) -> tuple[OwnWindows, ...]:
+    """The rules of ``rules_dir`` that declare windows of their own, in the order in which rules are read.
+
+    A file that cannot be read is passed over: whoever reads the rules says what is wrong with it. Files that cannot
+    have a declaration are not parsed, so that this costs little where few have.
+    """
+    found: dict[str, OwnWindows] = {}
+    for path in sorted(rules_dir.glob("packs/*/*.yaml"), key=lambda path: (path.parent.name, path.name)):
+        if path.name.startswith(".") or path.parent.name.startswith("."):
+            continue
+        sheet, raw = read_sheet(path, limit=rule_files.MAX_BYTES)
+        if b"windows" not in raw or not _MAY_DECLARE.search(raw):
+            continue
+        root = parse_sheet(sheet, max_nodes=rule_files.MAX_NODES)
+        names = tuple(name for name, _node in rule_files.own_windows(root)) if root is not None else ()
+        if names and path.stem not in found:
+            found[path.stem] = OwnWindows(path.stem, _stage(root), sheet.name, sheet.text, names)
+    return tuple(found.values())
+
+
+def _stage(root: Node | None) -> str:
+    rollout = root.entries.get("rollout") if isinstance(root, MapNode) else None
+    stage = rollout[1].entries.get("stage") if rollout is not None and isinstance(rollout[1], MapNode) else None
+    return stage[1].value if stage is not None and isinstance(stage[1], Scalar) else ""

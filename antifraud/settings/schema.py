@@ -99,6 +99,15 @@ class EngineSettings(_Section, frozen=True):
             "count them"
         ),
     ] = True
+    watch_rules_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=3_600.0,
+            description="seconds between two looks at the rules directory; what changed is taken once nothing has "
+            "changed for so long; 0 takes it only when told to reload",
+        ),
+    ] = 2.0
 
 
 class FeatureSettings(_Section, frozen=True):
@@ -346,7 +355,7 @@ class Document(_Section, frozen=True):
             "model: name/version under models/, or a directory; null decides by rules alone",
             "name/version, a directory, or null",
         ),
-    ] = "kz-calls/2"
+    ] = "kz-calls/3"
     redis: Annotated[RedisSettings, _meta("the Redis that carries the log")] = RedisSettings()
     engine: Annotated[EngineSettings, _meta("how the engine runs")] = EngineSettings()
     features: Annotated[FeatureSettings, _meta("what the engine remembers of the past")] = FeatureSettings()

@@ -93,8 +93,8 @@ class Shard:
     def stopped(self, caller: str, **changes: Any) -> bool:
         return self.call(caller, **changes)["full_verdict"] == "block"
 
-    def control(self, **fields: str | bytes) -> None:
-        self.client.xadd(KEYS.control, {"who": "a.analyst", "why": "a test", **fields})
+    def control(self, stream: str = KEYS.control, **fields: str | bytes) -> None:
+        self.client.xadd(stream, {"who": "a.analyst", "why": "a test", **fields})
 
     def counter(self, name: str) -> int:
         found: Any = self.client.hget(KEYS.counters, name)
@@ -178,6 +178,7 @@ def test_changes_survive_kill_9_a_trimmed_stream_and_a_reload(start_engine: Star
     engine.kill()
     shard.client.delete(KEYS.lease)
     shard.client.xtrim(KEYS.control, maxlen=0)
+    shard.client.xtrim(KEYS.list_changes, maxlen=0)
     # What is asked for while no engine runs is obeyed by the next one.
     said = shard.lists("add", "bad", "+77010000006", "--why", "reported meanwhile")
     assert "no engine serves" in said
@@ -202,8 +203,8 @@ def test_entries_that_were_cut_off_before_they_were_obeyed_are_noticed(start_eng
     engine = start_engine(f"--rules={shard.rules}")
     shard.lists("add", "bad", "+77010000007", "--why", "reported")
     engine.stop()
-    shard.control(op="list.add", list="bad", value="+77010000008")
-    shard.client.xtrim(KEYS.control, maxlen=0)
+    shard.control(KEYS.list_changes, op="list.add", list="bad", value="+77010000008")
+    shard.client.xtrim(KEYS.list_changes, maxlen=0)
     engine = start_engine(f"--rules={shard.rules}")
     assert shard.stopped("+77010000007")
     wait_until(lambda: shard.counter("control_gaps") == 1)
@@ -333,6 +334,118 @@ def test_import_into_the_csv_file(start_engine: Start, shard: Shard, tmp_path: P
     shard.lists("import", "safe", str(new), code=2)
     shard.lists("import", "nowhere", str(new), code=2)
     assert not [path for path in lists.iterdir() if path.name.startswith(".")]
+
+
+def test_who_may_change_lists_may_not_switch_interception_off(start_engine: Start, shard: Shard) -> None:
+    engine = start_engine(f"--rules={shard.rules}")
+    admin: Any = shard.client
+    if int(admin.info("server")["redis_version"].split(".")[0]) < 7:
+        pytest.skip("this Redis knows no rights to read alone")
+    # As docs/reference/redis-protocol.md says it.
+    rights = (
+        "on", ">secret", "resetkeys", "resetchannels", f"~{KEYS.list_changes}", f"%R~{KEYS.lists}",
+        f"%R~{KEYS.position}", f"%R~{KEYS.quarantine}", f"%R~{KEYS.lease}", "-@all", "+xadd", "+hscan", "+hget",
+        "+exists", "+xrevrange", "+client|setname",
+    )  # fmt: skip
+    admin.execute_command("ACL", "SETUSER", "lists-desk", *rights)
+    path = shard.server.url.removeprefix("unix://")
+    desk: Any = redis.Redis(unix_socket_path=path, username="lists-desk", password="secret")
+    try:
+        for stream in (KEYS.control, KEYS.calls, KEYS.quarantine):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                desk.xadd(stream, {"op": "kill", "who": "a", "why": "b"})
+        desk.xadd(KEYS.list_changes, {"op": "kill", "who": "a", "why": "b"})
+        wait_until(lambda: shard.counter("control_refused") == 1)
+        ((_entry_id, fields),) = admin.xrange(KEYS.quarantine)
+        assert (fields[b"source"], fields[b"code"]) == (b"list_changes", b"control-op-unknown")
+        assert admin.hget(KEYS.position, "killed") == b"0"
+        command = [
+            sys.executable, "-m", "antifraud.cli", "lists", "add", f"--redis=unix://lists-desk:secret@{path}",
+            f"--rules={shard.rules}", "bad", "+77010000007", "--why", "reported",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert "holds for the next call" in done.stdout, done.stderr
+        assert shard.stopped("+77010000007")
+    finally:
+        desk.close()
+        admin.execute_command("ACL", "DELUSER", "lists-desk")
+    assert engine.stop() == 0
+
+
+def test_the_kill_switch_does_not_wait_for_list_changes(start_engine: Start, shard: Shard) -> None:
+    engine = start_engine(f"--rules={shard.rules}")
+    pipe: Any = shard.client.pipeline()
+    for number in range(8_000):
+        fields = {"op": "list.add", "list": "bad", "value": f"+7705{number:07d}", "who": "a", "why": "b"}
+        pipe.xadd(KEYS.list_changes, fields)
+    pipe.xadd(KEYS.control, {"op": "kill", "who": "a", "why": "b"})
+    pipe.execute()
+    wait_until(lambda: shard.client.hlen(KEYS.lists) == 8_000)
+    said = engine.log.read_text()
+    assert said.index("interception switched off") < said.rindex("added to bad")
+
+
+def test_a_replay_decides_as_the_engine_did(start_engine: Start, shard: Shard, tmp_path: Path) -> None:
+    start_engine(f"--rules={shard.rules}")
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S.500+00:00", time.gmtime(time.time() + 900))
+    shard.lists("add", "bad", "+77010000007", "--why", "reported", "--until", soon)
+    shard.lists("remove", "bad", "+77010000001", "--why", "a hospital")
+    shard.lists("add", "bad_areas", "+770155", "--why", "a campaign")
+    callers = ("+77010000007", "+77010000001", "+77015512345", "+77010000099")
+    now = time.time()
+    live = [shard.call(caller, ts=now) for caller in callers]
+    assert [decision["full_verdict"] for decision in live] == ["block", "allow", "block", "allow"]
+
+    export, events = tmp_path / "lists.json", tmp_path / "events.jsonl"
+    export.write_text(shard.lists("show", "--json"))
+    events.write_text(
+        "".join(
+            f'{{"kind":"setup","call_id":"r{n}","ts":{now},"caller_raw":"{caller}","callee_raw":"+77020000009",'
+            '"switch":"sw-kz-75","trunk":"sub-1"}\n'
+            for n, caller in enumerate(callers)
+        )
+    )
+
+    def replayed(*arguments: str, given: str = "") -> tuple[list[tuple[str, str]], str]:
+        command = [sys.executable, "-m", "antifraud.cli", "replay", str(events), f"--rules={shard.rules}", *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        decisions = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(decision["full_verdict"], decision["bundle"]) for decision in decisions], done.stderr
+
+    wanted = [(decision["full_verdict"], decision["bundle"]) for decision in live]
+    found, said = replayed(f"--lists={export}")
+    assert found == wanted
+    assert "3 stand, 0 do not fit" in said
+    assert replayed("--lists=-", given=export.read_text())[0] == wanted
+    assert [verdict for verdict, _bundle in replayed()[0]] == ["allow", "block", "allow", "allow"]
+    # What does not fit the lists is left aside: protection is not lost by a file either.
+    change = {"op": "remove", "value": "+77020000001"}
+    export.write_text(json.dumps([{"list": "safe", "run_time": [change]}, {"list": "gone", "run_time": [change]}]))
+    assert "0 stand, 2 do not fit" in replayed(f"--lists={export}")[1]
+
+
+def test_the_doctor_says_what_stands_at_run_time(start_engine: Start, shard: Shard) -> None:
+    command = [sys.executable, "-m", "antifraud.cli", "doctor", "--json", f"--redis={shard.server.url}"]
+
+    def finding() -> dict[str, str]:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        (found,) = [one for one in json.loads(done.stdout) if one["area"] == "lists"]
+        return dict(found)
+
+    assert (finding()["state"], finding()["text"]) == ("ok", "no run-time entries")
+    start_engine(f"--rules={shard.rules}")
+    shard.lists("add", "bad", "+77010000007", "+77010000008", "--who", "a.analyst", "--why", "reported")
+    shard.lists("remove", "bad", "+77010000001", "--who", "b.analyst", "--why", "a hospital")
+    head, _, titles, row = finding()["text"].splitlines()
+    assert (head, titles.split()) == (
+        "3 run-time entries in 1 list",
+        ["list", "added", "taken", "out", "ended", "oldest", "by"],
+    )
+    assert row.split()[:4] == ["bad", "2", "1", "0"]
+    assert row.endswith("a.analyst, b.analyst")
+    shard.client.hset(KEYS.lists, "bad +77010000009", "{")
+    assert finding()["state"] == "warn"
 
 
 def test_without_redis_the_files_are_shown(rules: Path, tmp_path: Path) -> None:

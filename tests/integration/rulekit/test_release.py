@@ -15,7 +15,7 @@ import pytest
 
 from .test_commands import ROOT, RULE, antifraud
 
-LABELLED = RULE.replace("stage: shadow", "stage: shadow\n  review_by: 2031-01-01")
+LABELLED = RULE.replace("stage: shadow", "stage: shadow\n  false_hits_per_million: 50\n  review_by: 2031-01-01")
 PROVEN = (
     LABELLED
     + """\
@@ -298,6 +298,7 @@ def test_what_stands_against_a_promotion_changes_nothing(folder: Path) -> None:
     refused(PROVEN.replace("late: 22", "late: 23"), "promote-fails", "promote-unproven")
     refused(PROVEN.replace("2031-01-01", "2020-01-01"), "promote-overdue")
     refused(PROVEN.replace("people sleep", "TODO"), "promote-unfinished")
+    refused(PROVEN.replace("  false_hits_per_million: 50\n", ""), "promote-budget")
     done = antifraud("promote", "night_cals", "--rules", "mine", "--to", "draft", *BY, cwd=folder)
     assert done.returncode == 2
     assert "did you mean night_calls?" in done.stderr

@@ -25,8 +25,8 @@ def blocks(text: str, language: str) -> list[str]:
 def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "my-rules/packs/mine").mkdir(parents=True)
     rule = tmp_path / "my-rules/packs/mine/night_ring.yaml"
-    first, tests, one_more, params, rollout = blocks(TUTORIAL, "yaml")
-    mkdir, wrong, right, three, four, explained = blocks(TUTORIAL, "console")
+    first, tests, one_more, params, region, rollout = blocks(TUTORIAL, "yaml")
+    mkdir, wrong, right, three, four, explained, named, tried = blocks(TUTORIAL, "console")
     assert mkdir == "$ mkdir -p my-rules/packs/mine\n"
 
     corrected = first.replace("internatonal", "international")
@@ -38,21 +38,41 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
         assert antifraud(*arguments, cwd=tmp_path).stdout == printed
 
     when = corrected[corrected.index("when: |") : corrected.index("then:")]
-    final = corrected.replace(when, params).replace("rollout:\n  stage: draft\n", rollout) + tests + one_more
-    rule.write_text(final, encoding="utf-8")
+    draft = corrected.replace(when, params) + tests + one_more
+    for block, content in ((named, draft), (tried, draft.replace("rollout:\n  stage: draft\n", rollout))):
+        rule.write_text(content, encoding="utf-8")
+        command, _, printed = block.partition("\n")
+        assert antifraud(*shlex.split(command.removeprefix("$ antifraud rules ")), cwd=tmp_path).stdout == printed
     assert antifraud("test", "my-rules", "--strict", cwd=tmp_path).returncode == 0
+
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    file = tmp_path / "config/regions/KZ-71.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("policy:\n", f"policy:\n{region}", 1), encoding="utf-8")
+    regions = ("--regions", str(ROOT / "config"), "config")
+    done = antifraud("diff", "my-rules", "my-rules", *regions, "--json", cwd=tmp_path)
+    (changed,) = json.loads(done.stdout)["regions"]
+    assert (changed["region"], changed["level"]) == ("KZ-71", "patch")
+    assert [(item["what"], item["before"], item["after"]) for item in changed["changes"]] == [
+        ("night_ring.callees", "20", "60")
+    ]
 
 
 def test_promoting_prints_what_the_page_says(tmp_path: Path) -> None:
     """The page goes on with the rule of the tutorial."""
     (tmp_path / "my-rules/packs/mine").mkdir(parents=True)
-    first, tests, one_more, params, _rollout = blocks(TUTORIAL, "yaml")
+    first, tests, one_more, params, _region, _rollout = blocks(TUTORIAL, "yaml")
     corrected = first.replace("internatonal", "international")
     when = corrected[corrected.index("when: |") : corrected.index("then:")]
     draft = corrected.replace(when, params) + tests + one_more
-    (tmp_path / "my-rules/packs/mine/night_ring.yaml").write_text(draft, encoding="utf-8")
+    path = tmp_path / "my-rules/packs/mine/night_ring.yaml"
+    path.write_text(draft, encoding="utf-8")
+    (budget,) = blocks(PROMOTING, "yaml")
     for block in blocks(PROMOTING, "console"):
         command, _, printed = block.partition("\n")
+        if "--to canary" in command:
+            shadow = path.read_text(encoding="utf-8")
+            path.write_text(shadow.replace("rollout:\n  stage: shadow\n", budget), encoding="utf-8")
         arguments = shlex.split(command.removeprefix("$ antifraud rules "))
         assert antifraud(*arguments, cwd=tmp_path).stdout == printed
     assert antifraud("lint", "my-rules", "--strict", cwd=tmp_path).returncode == 0

@@ -61,7 +61,7 @@ def rule_of(
     return Rule(
         id="sample", pack="demo", title=text, owner="us", tags=(), why=text, false_positives=text, params=params,
         windows=(), when=when, unless=unless, verdict=verdict, label="", target="", reason=reason, stage=stage,
-        percent=percent if stage is Stage.CANARY else 100.0, by="", review_by="", tests=(),
+        percent=percent if stage is Stage.CANARY else 100.0, false_hits_per_million=20.0, by="", review_by="", tests=(),
         where=Location("sample", 1, 1),
     )  # fmt: skip
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifraud.rulekit.entries import KINDS, Gathering
+from antifraud.rulekit.entries import KINDS
 from antifraud.rulekit.entries_file import first_rows, read_entries
+from antifraud.rulekit.sorted_entries import Gathering
 
 BRISK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 PIECES = st.sampled_from(

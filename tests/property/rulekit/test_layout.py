@@ -105,6 +105,19 @@ tests:
       hour: 1   # too early
       trunk: "null"
     expect: no_hit
+- expect: hit
+  events:
+  - {callee: '+770100000##', at: 0s, every: 1m 30s, repeat: 12, imei: ~, roaming: True}
+  # and then
+  - callee: "112"
+    kind: setup   # the last one
+    call: 'a'
+    at: 1h
+  judge: "a"
+  each: {user_agent: 'Phone #7', caller: "+77000000001"}
+  starts: 2026-01-01T12:00:00+05:00
+  country: 'KZ'
+  name: three
 """
 LIST = """\
 list: sample
@@ -172,7 +185,10 @@ def said(text: str) -> Any:
 
 
 def without_places(rule: Rule) -> Any:
-    tests = [(test.name, dict(test.given), dict(test.params), test.expect_hit) for test in rule.tests]
+    tests = [
+        (test.name, dict(test.given), dict(test.params), test.expect_hit, test.stream and test.stream.said())
+        for test in rule.tests
+    ]
     return bare(msgspec.structs.replace(rule, tests=(), where=None)), tests  # type: ignore[arg-type]
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifraud.rulekit import entries, tables
-from antifraud.rulekit.entries import FOREVER, Gathering, plain_entry
+from antifraud.rulekit import sorted_entries, spans, tables
+from antifraud.rulekit.entries import FOREVER, plain_entry
 from antifraud.rulekit.interpreter import NEVER
+from antifraud.rulekit.sorted_entries import Gathering
 
 BRISK = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -71,11 +72,11 @@ def oracle(kind: str, file: Mapping[str, float], added: Mapping[str, float], rem
     return max(held, default=NEVER)
 
 
-@pytest.mark.parametrize("small", [0, 1_000], ids=["large", "small"])
+@pytest.mark.parametrize("few", [0, 1_000], ids=["large", "small"])
 @pytest.mark.parametrize("kind", list(VALUES))
 @BRISK
 @given(data=st.data())
-def test_a_table_equals_a_loop(kind: str, small: int, data: st.DataObject) -> None:
+def test_a_table_equals_a_loop(kind: str, few: int, data: st.DataObject) -> None:
     drawn = st.dictionaries(VALUES[kind].map(lambda value: str(plain_entry(kind, value))), ENDS, max_size=12)
     file = data.draw(drawn)
     gathering = Gathering(kind)
@@ -84,7 +85,7 @@ def test_a_table_equals_a_loop(kind: str, small: int, data: st.DataObject) -> No
     columns, twice = gathering.sorted()
     assert not twice
     assert {plain: ends for plain, ends, _line in columns.plain()} == file
-    table = tables.table_of(columns, small=small)
+    table = tables.table_of(columns, few=few)
     until = table.until
     texts = data.draw(st.lists(TEXTS[kind], min_size=1, max_size=8))
     for _ in range(3):
@@ -104,19 +105,47 @@ def test_a_table_equals_a_loop(kind: str, small: int, data: st.DataObject) -> No
 @pytest.mark.parametrize("kind", ["numbers", "prefixes", "ranges"])
 @BRISK
 @given(data=st.data())
-def test_a_directory_of_blocks_changes_no_answer(kind: str, data: st.DataObject) -> None:
-    """As above with numpy's sorting and the directory that only large lists have."""
-    file = data.draw(
-        st.dictionaries(VALUES[kind].map(lambda v: str(plain_entry(kind, v))), ENDS, min_size=2, max_size=60)
-    )
-    gathering = Gathering(kind)
-    for line, (plain, ends) in enumerate(file.items(), 1):
-        gathering.add(plain, ends, line)
+def test_how_many_entries_are_kept_changes_no_answer(kind: str, data: st.DataObject) -> None:
+    """As above with numpy's sorting, blocks with outliers, and more different ends than a key has bits for."""
+    values = VALUES[kind].map(lambda value: str(plain_entry(kind, value)))
+    ends = st.sampled_from([FOREVER, FOREVER, 100.0, 200.0, 300.0, 400.0])
+    file = data.draw(st.dictionaries(values, ends, min_size=2, max_size=60))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "_DIRECTORY", 2)
-        patch.setattr(tables, "_SHARED", 2)
-        patch.setattr(tables, "SMALL", 1)
-        patch.setattr(entries, "SMALL", 1)
-        table = tables.table_of(gathering.sorted()[0], small=0)
-    for text in data.draw(st.lists(TEXTS[kind], min_size=1, max_size=20)):
-        assert table.until(text, NEVER) == oracle(kind, file, {}, set(), text), text
+        patch.setattr(spans, "_SHARED", 2)
+        patch.setattr(spans, "_OUTLIERS", data.draw(st.sampled_from([4, 200])))
+        patch.setattr(spans, "SMALL", 1)
+        patch.setattr(sorted_entries, "SMALL", 1)
+        patch.setattr(sorted_entries, "MASK", data.draw(st.sampled_from([1, 3, sorted_entries.MASK])))
+        gathering = Gathering(kind)
+        for line, (plain, end) in enumerate(file.items(), 1):
+            gathering.add(plain, end, line)
+        columns, _twice = gathering.sorted()
+        assert {plain: end for plain, end, _line in columns.plain()} == file
+        table = tables.table_of(columns, few=0)
+        for _ in range(2):
+            removed = data.draw(st.sets(st.sampled_from(sorted(file)), max_size=9))
+            drawn = data.draw(st.dictionaries(values, ends, max_size=9))
+            added = {plain: end for plain, end in drawn.items() if plain not in removed}
+            table.amend(added, removed)
+            for text in data.draw(st.lists(TEXTS[kind], min_size=1, max_size=20)):
+                assert table.until(text, NEVER) == oracle(kind, file, added, removed, text), text
+
+
+@pytest.mark.parametrize("few", [0, 1_000], ids=["large", "small"])
+@pytest.mark.parametrize("kind", ["numbers", "prefixes", "ranges"])
+@BRISK
+@given(data=st.data())
+def test_what_is_no_number_is_taken_for_none(kind: str, few: int, data: st.DataObject) -> None:
+    """Texts that Python would read as numbers, beside entries that such a number would be in."""
+    digits = "7700000"
+    value = {"numbers": f"+{digits}", "prefixes": "+77", "ranges": f"+{digits}-+{digits}"}[kind]
+    gathering = Gathering(kind)
+    for plain in {value, *data.draw(st.lists(VALUES[kind].map(lambda v: str(plain_entry(kind, v))), max_size=5))}:
+        gathering.add(plain, FOREVER, 1)
+    columns = gathering.sorted()[0]
+    file = {plain: end for plain, end, _line in columns.plain()}
+    table = tables.table_of(columns, few=few)
+    odd = st.sampled_from(["_", " ", "-", "+", "a", "A", "٧", "0", "\n", "\u00a0", "7", "\ud800"])
+    for at, sign in data.draw(st.lists(st.tuples(st.integers(0, len(digits) + 1), odd), min_size=1, max_size=8)):
+        for text in (f"+{digits}"[:at] + sign + f"+{digits}"[at:], f"+{digits}"[:at] + sign + f"+{digits}"[at + 1 :]):
+            assert table.until(text, NEVER) == oracle(kind, file, {}, set(), text), repr(text)

@@ -15,6 +15,7 @@ import yaml
 
 from antifraud.cli.assembly import build_numbering
 from antifraud.decision import MODEL_FACTS, Bundle, Decider, Policy, RegionPolicy, load_bundle
+from antifraud.decision.explaining import DecisionExplainer
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
 from antifraud.features.windows import DERIVED
 from antifraud.rulekit import Hit
@@ -77,6 +78,7 @@ class FixedScore:
     def __init__(self, model: Model, score: float, stage: Stage) -> None:
         self.id, self.features = "fixed/1@0", model.features
         self.windows: Mapping[str, str] = model.windows
+        self.of_numbers = model.of_numbers
         self.thresholds, self.stage, self._score = model.thresholds, stage, score
 
     def predict(self, rows: Any) -> Any:
@@ -364,6 +366,22 @@ def test_a_capped_block_goes_to_the_target_that_the_hardest_rule_names(bundle: B
     assert (decision.verdict, decision.target) == ("divert", "sip:ivr@desk.example")
 
 
+def test_a_blocked_call_is_refused_as_the_rule_asks_and_only_when_it_is_blocked(bundle: Bundle) -> None:
+    decider = Decider(bundle, policy(), NUMBERING)
+    busy = Hit("a", "block", Stage.ENFORCE, 100, "", "", "rule:a", SAYING, code=486)
+    plain = Hit("b", "block", Stage.ENFORCE, 100, "", "", "rule:b", SAYING)
+    tried = Hit("c", "block", Stage.SHADOW, 100, "", "", "rule:c", SAYING, code=603)
+
+    def refused(place: str, hits: Any) -> tuple[str, int]:
+        prepared = decider.prepare(setup(switch=f"sw-{place.lower()}"))
+        decision = decider._weigh(prepared, decider._regions[place], hits, None, False)
+        return decision.verdict, decision.code
+
+    assert refused("KZ-75", [busy, plain]) == ("block", 486)
+    assert refused("KZ-75", [plain, tried]) == ("block", 0), "a rule on trial asks for nothing"
+    assert refused("KZ-35", [busy]) == ("divert", 0), "the region diverts what would be blocked"
+
+
 class _Saying:
     def fill(self, language: str, values: Sequence[object]) -> str:
         return f"{language}{len(values)}"
@@ -380,3 +398,44 @@ def test_a_caller_is_an_emergency_service_only_when_it_says_so_plainly(
     decider = Decider(bundle, policy(), NUMBERING, certain)
     assert one(decider, setup(caller_raw=caller, trunk="nat-1")).protected is protected
     assert not one(decider, setup("c2", caller_raw=caller, trunk="sub-1")).protected
+
+
+def test_what_the_model_saw_is_in_the_decision_only_where_its_score_asks_for_something(
+    bundle: Bundle, teach: Callable[..., Model]
+) -> None:
+    names = ("hour", "caller_calls_1h", "imsi_cells_24h")
+    taught = teach(*names)
+    quiet = one(Decider(bundle, policy(), NUMBERING, taught), setup())
+    assert quiet.features == ()
+    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, label_at=0.0)}
+    watchful = Decider(bundle, policy(regions=regions, default_region="KZ-75"), NUMBERING, taught)
+    decisions = watchful.decide([setup(f"c{number}", ts=1.8e9 + number) for number in range(3)])
+    assert [one.features for one in decisions] == [(13.0, float(number), None) for number in range(3)]
+    row = np.array([[math.nan if value is None else value for value in decisions[2].features]])
+    assert taught.predict(row)[0] == decisions[2].score
+    stopped_by_rules = one(Decider(bundle, policy(), NUMBERING, taught), setup(**SPOOFED))
+    assert stopped_by_rules.reasons
+    assert stopped_by_rules.features == ()
+
+
+def test_decisions_are_explained_by_the_model_that_made_them_and_by_no_other(
+    bundle: Bundle, teach: Callable[..., Model]
+) -> None:
+    taught, other = teach("hour", "caller_calls_1h"), teach("caller_calls_1h", "hour")
+    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, label_at=0.0, divert_at=0.9, block_at=0.95, language="ru")}
+    within = policy(regions=regions, default_region="KZ-75")
+    decisions = Decider(bundle, within, NUMBERING, taught).decide(
+        [setup(f"c{number}", ts=1.8e9 + number) for number in range(20)]
+    )
+    explainer = DecisionExplainer(taught, bundle.windows, within)
+    last = explainer.explain(decisions[-1])
+    assert last is not None
+    assert last.score == decisions[-1].score
+    assert last.verdict == decisions[-1].reasons[0].verdict
+    for said, start in (
+        (explainer.sentences(decisions[-1]), "сколько вызовов этот номер сделал за последний час: 19; обычно не "),
+        (explainer.sentences(decisions[-1], "en"), "calls that this number placed in the last hour: 19; usually at"),
+    ):
+        assert any(sentence.startswith(start) for sentence in said)
+    assert DecisionExplainer(other, bundle.windows, within).explain(decisions[-1]) is None
+    assert explainer.sentences(msgspec.structs.replace(decisions[-1], features=())) == ()

@@ -1,11 +1,13 @@
 """One input for each message of the catalogue: what a person wrote that earns it.
 
-Keys are message codes. A value is a condition, or a whole directory of files.
+Keys are message codes, with a variant behind a dot where one message gives several pieces of advice. A value is a
+condition, or a whole directory of files.
 """
 
 from __future__ import annotations
 
-from .workbench import CALENDAR, list_text, rule_text
+from .stream_cases import STREAMS
+from .workbench import CALENDAR, OWN_WINDOW, list_text, rule_text
 
 Files = dict[str, str | bytes]
 
@@ -60,6 +62,30 @@ CONDITIONS: dict[str, str] = {
     "bad-time": 'time_between("22:00", "6:00")',
     "time-empty": 'night("22:00", "22:00")',
     "no-calendar": "not holiday()",
+    "odd-space": "hour\u00a0> 3",
+    "divides-by-zero": "caller_calls_1h / 0 > 1",
+    "prefix-empty": 'prefix_in(caller, ["+7700", ""])',
+    "lookalike.text": 'caller_country in ["RU", "КZ"]',
+    "lookalike.number": 'prefix_in(caller, ["+77ОО"])',
+    "lookalike.parameter": "hour > params.latе",
+    "not-latin.russian": "caller_short и hour > 3",
+    "not-latin.kazakh": "caller_short немесе hour > 3",
+    "stray-comma.decimal": "caller_short_share_1h > 0,5",
+    "unknown-function.method": 'caller.startsWith("+7700")',
+    "unknown-function.near": "mising(caller_age)",
+    "value-impossible.country": 'caller_country == "kz"',
+    "value-impossible.region": 'region in ["KZ-75", "Almaty"]',
+    "value-impossible.number": 'caller == "+7 700 123 45 67"',
+    "value-impossible.beginning": 'prefix_in(callee, ["+7 700"])',
+    "value-impossible.kind": 'kind == "release" and caller_short',
+    "cannot-compare.number": 'hour == "3"',
+    "unknown-name.parameter": "hour > calls",
+    "unknown-name.function": "holiday and hour > 3",
+    "bad-number.date": "ts > 2027-01-01",
+    "unknown-sign.letter": "hour ≥ 3",
+    "unknown-sign.nameless": "hour > 3 \U0001f600",
+    "known-later.reported": 'label == "fraud"',
+    "wrong-type.prefix": 'prefix_in(caller, "+7700")',
 }
 
 _TESTS = """\
@@ -87,6 +113,36 @@ def _csv(content: str | bytes, kind: str = "numbers") -> Files:
 DIRECTORIES: dict[str, Files] = {
     "file-too-big": _one("# " + "x" * 70_000),
     "file-not-utf8": _one(b"rule: sample\ntitle: \xff\xfe\n"),
+    "hidden-character": _one(rule_text(verdict="label", then='  label: "Care\\x1b[31mful"\n')),
+    "odd-space.indent": _one(rule_text().replace("  verdict", "\u00a0\u00a0verdict")),
+    "odd-space.key": _one(rule_text().replace("title: a", "title:\u00a0a")),
+    "control-character.bidi": _one(rule_text('user_agent == "\u202ecba"')),
+    "not-one-line": _one(rule_text().replace("title: a rule for a test", "title: |\n  a rule\n  for a test")),
+    "target-bad": _one(rule_text(then='  target: "sip:desk@example.org\\r\\nX-Evil: 1"\n').replace("\\r\\n", " ")),
+    "not-one-line.target": _one(rule_text(then='  target: "sip:desk@example.org\\r\\nX-Evil: 1"\n')),
+    "exception-name-twice": _one(
+        rule_text() + "unless:\n" + "  - {name: lab, owner: tests, until: 2027-01-01, when: trunk == 'lab'}\n" * 2
+    ),
+    "not-a-date.forever": _one(
+        rule_text() + "unless:\n  - {name: lab, owner: tests, until: 9999-12-31, when: trunk == 'lab'}\n"
+    ),
+    "unknown-key.lookalike": _one(rule_text().replace("owner:", "оwner:")),
+    "bad-name.lookalike": _one(rule_text(name="sаmple")),
+    "not-one-of.lookalike": _one(rule_text(verdict="dіvert")),
+    "unknown-name.lookalike": _one(rule_text() + 'tests: [{name: a, given: {сaller: "112"}, expect: hit}]\n'),
+    "lookalike.given": _one(rule_text() + "tests: [{name: a, given: {caller_country: КZ}, expect: hit}]\n"),
+    "lookalike.params": _one(rule_text("caller_country in params.lands", params="params:\n  lands: [RU, КZ]\n")),
+    "value-impossible.parameter": _one(
+        rule_text("caller_country in params.lands", params="params:\n  lands: [KZ, RUS]\n")
+    ),
+    "placeholder.lookalike": _one(rule_text(reason="{сaller} called")),
+    "known-later.reason": _one(rule_text(reason="{caller} talked for {talk_s} s")),
+    "yaml-syntax.quote": _one(rule_text().replace("title: a", 'title: "a')),
+    "yaml-syntax.apostrophe": _one(rule_text().replace("title: a rule for a test", "title: 'a rule that's new'")),
+    "yaml-syntax.bracket": _one(rule_text() + "tags: [kz, test\n"),
+    "yaml-syntax.escape": _one(rule_text().replace("title: a rule for a test", 'title: "a \\quiet rule"')),
+    "yaml-syntax.sign": _one(rule_text().replace("why: because", "why: @home")),
+    "yaml-syntax.level": _one(rule_text().replace("  verdict", "   verdict")),
     "file-empty": _one("# nothing but a comment\n"),
     "file-suffix": {"packs/demo/sample.yml": rule_text()},
     "file-misplaced": {"packs/sample.yaml": rule_text()},
@@ -148,17 +204,26 @@ DIRECTORIES: dict[str, Files] = {
     "brace": _one(rule_text(reason="{caller called")),
     "param-unused": _one(rule_text(params="params:\n  most: 3\n")),
     "param-type": _one(rule_text("hour > 3", params="params:\n  most: {a: 1}\n")),
+    "window-twice": _one(rule_text("caller_age < 3", params="windows: [caller_age, caller_age]\n")),
+    "window-taken": _one(rule_text("hour < 3", params=OWN_WINDOW.format(name="hour"))),
+    "window-taken.shared": _one(rule_text("caller_age < 3", params=OWN_WINDOW.format(name="caller_age"))),
+    "window-unused.own": _one(rule_text(params=OWN_WINDOW.format(name="calls_7m"))),
+    "missing-key.window": _one(rule_text(params="windows:\n  - {kind: count, by: caller, over: 7m}\n")),
     "window-unused": _one(rule_text(params="windows: [caller_age]\n")),
     "window-unlisted": _one(rule_text("caller_age < 3 and callee_calls_1h > 1", params="windows: [caller_age]\n")),
     "window-unknown": _one(rule_text("caller_age < 3", params="windows: [caller_agee]\n")),
+    "code-without-block": _one(rule_text(then="  code: 486\n")),
+    "not-one-of.code": _one(rule_text(verdict="block", then="  code: 200\n")),
     "target-without-divert": _one(rule_text(verdict="block", then="  target: sip:desk@example.org\n")),
     "label-missing": _one(rule_text(verdict="label")),
     "percent-without-canary": _one(rule_text(rollout="  percent: 5\n")),
     "percent-missing": _one(rule_text(stage="canary") + _TESTS),
     "protect-staged": _one(rule_text(verdict="protect", stage="shadow") + _TESTS),
+    "budget-of-protect": _one(rule_text(verdict="protect", rollout="  false_hits_per_million: 20\n")),
     "tests-one-sided": _one(rule_text(stage="enforce") + _TESTS),
     "test-name-twice": _one(rule_text() + _TESTS + _TESTS.removeprefix("tests:\n")),
     "like-unknown": _one(rule_text() + _TESTS + "  - {name: b, like: a hitt, expect: hit}\n"),
+    **STREAMS,
 }
 
 # These come about in other ways; test_golden.py makes them.

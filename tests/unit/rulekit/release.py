@@ -40,6 +40,7 @@ rollout:
 """
 WHEN = "hour > 22\nand caller_calls_1h >= params.calls"
 PARAMS = "params:\n  calls: 20\n"
+BUDGET = "  false_hits_per_million: 20\n"
 
 
 def rule(

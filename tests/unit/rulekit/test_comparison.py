@@ -46,6 +46,37 @@ CASES: dict[str, tuple[dict[str, str] | None, dict[str, str] | None, str, str]] 
     "protection back": ({**ENFORCE, "verdict": "protect"}, {"stage": "draft", "verdict": "protect"}, "stage", "major"),
     "more callers": (CANARY, {**CANARY, "rollout": "  percent: 6\n"}, "percent", "major"),
     "fewer callers": (CANARY, {**CANARY, "rollout": "  percent: 4\n"}, "percent", "patch"),
+    # the budget of false hits
+    "a larger budget": (
+        {**ENFORCE, "rollout": "  false_hits_per_million: 20\n"},
+        {**ENFORCE, "rollout": "  false_hits_per_million: 50\n"},
+        "false_hits_per_million",
+        "minor",
+    ),
+    "a smaller budget": (
+        {**ENFORCE, "rollout": "  false_hits_per_million: 20\n"},
+        {**ENFORCE, "rollout": "  false_hits_per_million: 10\n"},
+        "false_hits_per_million",
+        "patch",
+    ),
+    "a first budget": (
+        ENFORCE,
+        {**ENFORCE, "rollout": "  false_hits_per_million: 20\n"},
+        "false_hits_per_million",
+        "patch",
+    ),
+    "no budget any more": (
+        {**CANARY, "rollout": "  percent: 5\n  false_hits_per_million: 20\n"},
+        CANARY,
+        "false_hits_per_million",
+        "minor",
+    ),
+    "a larger budget in shadow": (
+        {"rollout": "  false_hits_per_million: 20\n"},
+        {"rollout": "  false_hits_per_million: 50\n"},
+        "false_hits_per_million",
+        "patch",
+    ),
     # condition and parameters
     "another term": (ENFORCE, {**ENFORCE, "when": f"{WHEN}\nand callee_short"}, "condition", "patch"),
     "a term less": ({**ENFORCE, "when": f"{WHEN}\nand callee_short"}, ENFORCE, "condition", "major"),

@@ -15,7 +15,7 @@ import pytest
 
 from antifraud.domain import BundleError, Location, Problem, Stage
 from antifraud.rulekit import RuleProblem
-from antifraud.rulekit.crosscheck import cross_check
+from antifraud.rulekit.crosscheck import check_calendar, cross_check
 from antifraud.rulekit.documents import Sheet
 from antifraud.rulekit.findings import Finding, is_warning
 from antifraud.rulekit.layout import layout_file
@@ -24,7 +24,7 @@ from antifraud.rulekit.promotion import check_promotion
 from antifraud.rulekit.sources import RuleSources
 
 from .release import PARAMS, WHEN, day, decision, exception, locked, rule, rules
-from .workbench import list_text
+from .workbench import CALENDAR, list_text, write
 
 GOLDEN = Path(__file__).parent / "golden_findings"
 Found = Iterable[Problem]
@@ -53,6 +53,15 @@ def unreadable_lock(folder: Path) -> Found:
     except BundleError as error:
         return error.problems
     return []
+
+
+def calendar_of(*years: int) -> Case:
+    def found(folder: Path) -> Found:
+        holidays = "".join(f"\n  - {{date: {year}-01-01, name: New Year}}" for year in years)
+        text = CALENDAR.format(holidays=holidays).replace("[2026, 2027]", f"[{years[0]}, {years[-1]}]")
+        return check_calendar(write(folder, {"calendar.yaml": text}), day("2028-11-01"))
+
+    return found
 
 
 def laid_out(text: str) -> Case:
@@ -99,12 +108,14 @@ CASES: dict[Finding, Case] = {
     Finding.PARAM_ONLY_SHOWN: crossed(
         rule(params=f"{PARAMS}  days: 7\n", reason='"{caller} within {params.days} days"'),
     ),
+    Finding.BUDGET_MISSING: crossed(rule(stage="canary", rollout="  percent: 5\n")),
     Finding.EXCEPTION_ENDED: crossed(rule(unless=exception(until="2026-11-30"))),
     Finding.ENTRIES_ENDED: crossed(
         rule(),
         known=list_text("known", '\n  - "+77000000001"\n  - {value: "+77000000002", until: 2026-11-30}'),
     ),
     Finding.REVIEW_OVERDUE: crossed(rule(rollout="  review_by: 2026-11-30\n")),
+    Finding.CALENDAR_ENDS: calendar_of(2027, 2028),
     Finding.LOCK_CHANGED: against_lock(rule(), rule(params="params:\n  calls: 10\n")),
     Finding.LOCK_STAGE: against_lock(rule(), rule(stage="enforce")),
     Finding.LOCK_PERCENT: against_lock(
@@ -119,6 +130,7 @@ CASES: dict[Finding, Case] = {
     Finding.PROMOTE_TESTS: promoted(Stage.SHADOW, rule(stage="draft").split("tests:")[0] + _HITS),
     Finding.PROMOTE_FAILS: promoted(Stage.CANARY, rule(params="params:\n  calls: 60\n")),
     Finding.PROMOTE_UNPROVEN: promoted(Stage.CANARY, rule(when=f"{WHEN}\nand not callee_short")),
+    Finding.PROMOTE_BUDGET: promoted(Stage.CANARY),
     Finding.PROMOTE_UNFINISHED: promoted(Stage.SHADOW, rule(stage="draft", reason='"TODO say it: {caller}"')),
     Finding.PROMOTE_OVERDUE: promoted(Stage.CANARY, rule(rollout="  review_by: 2026-11-30\n")),
     Finding.PROMOTE_APPROVAL: promoted(Stage.ENFORCE, rule(), " ann ", now=Stage.CANARY),

@@ -10,6 +10,7 @@ import pytest
 
 from antifraud.domain import BundleError, Location
 from antifraud.rulekit import RuleProblem, RuleSet, compile_where, read_calendar, run_tests
+from antifraud.rulekit.crosscheck import check_calendar
 from antifraud.rulekit.local_time import shown_moment, time_of_day
 from antifraud.rulekit.texts import LANGUAGES
 
@@ -17,7 +18,7 @@ from .test_logic import holds, unknown
 from .workbench import CALENDAR, RULES, load, load_one, problems, row, rule_text, vocabulary, write
 
 HOLIDAYS = """
-  - {date: 2026-01-01, name: New Year}
+  - {date: 2026-01-01, name: {en: New Year, ru: Новый год}}
   - {date: 2027-12-16, name: Independence Day}"""
 
 
@@ -177,6 +178,45 @@ def test_an_explanation_says_the_local_time(tmp_path: Path) -> None:
     assert found.explain("sample", row(ts=None)).terms[0].values == (("local time", None),)
 
 
+def test_an_explanation_names_the_holiday(tmp_path: Path) -> None:
+    found = rules(tmp_path, "holiday() and not night()")
+    on, off = row(ts=at("2026-01-01T17:00")), row(ts=at("2026-01-04T17:00"))
+    assert found.explain("sample", on).terms[0].values[1:] == (("holiday", "New Year"),)
+    assert found.explain("sample", on, language="ru").terms[0].values[1:] == (("holiday", "Новый год"),)
+    assert found.explain("sample", off).terms[0].values[1:] == ()
+    assert found.explain("sample", row(ts=float("nan"))).terms[0].values[1:] == ()
+
+
+@pytest.mark.parametrize(
+    ("today", "years"),
+    [
+        ("2026-05-01", ()),
+        ("2027-09-30", ()),
+        ("2027-10-01", (2028,)),
+        ("2028-01-01", (2028,)),
+        ("2028-11-01", (2028, 2029)),
+    ],
+)
+def test_a_calendar_that_runs_out(tmp_path: Path, today: str, years: tuple[int, ...]) -> None:
+    write(tmp_path, {"calendar.yaml": CALENDAR.format(holidays=HOLIDAYS)})
+    found = check_calendar(tmp_path, at(f"{today}T00:00"))
+    assert [problem.message.split()[3] for problem in found] == [str(year) for year in years]
+
+
+def test_a_year_that_is_covered_and_empty_is_found_at_any_time(tmp_path: Path) -> None:
+    text = CALENDAR.format(holidays=HOLIDAYS).replace("[2026, 2027]", "[2026, 2030]")
+    write(tmp_path, {"calendar.yaml": text})
+    found = check_calendar(tmp_path, at("2026-05-01T00:00"))
+    assert [problem.message.split()[3] for problem in found] == ["2028", "2029", "2030"]
+
+
+def test_without_a_calendar_or_with_a_broken_one_there_is_nothing_to_run_out(tmp_path: Path) -> None:
+    write(tmp_path, {})
+    assert check_calendar(tmp_path, at("2035-01-01T00:00")) == []
+    write(tmp_path, {"calendar.yaml": "country: KZ\n"})
+    assert check_calendar(tmp_path, at("2035-01-01T00:00")) == []
+
+
 def test_moments_beyond_all_calendars_are_shown_as_they_are() -> None:
     assert shown_moment(1e300, 0.0) == "1e+300"
     assert time_of_day("07:05") == 25_500.0
@@ -197,9 +237,11 @@ def test_a_calendar_decides_the_digest(tmp_path: Path) -> None:
         (("years: [2026, 2027]", "years: [all]"), "not-a-number"),
         (("utc_offset_min: 300", "utc_offset_min: 5000"), "out-of-range"),
         (("2027-12-16", "2027-13-16"), "not-a-date"),
+        (("country: KZ", "country: kz"), "bad-name"),
+        (("country: KZ", "country: КZ"), "bad-name"),
         (("2027-12-16", "2026-01-01"), "entry-twice"),
         (("source: made up\n", ""), "missing-key"),
-        (("name: New Year", "nme: New Year"), "unknown-key"),
+        (("name: {en", "nme: {en"), "unknown-key"),
         (("country: KZ", "country: Kazakhstan"), "text-too-long"),
     ],
 )

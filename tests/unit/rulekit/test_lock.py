@@ -12,7 +12,7 @@ from antifraud.rulekit.lock import LockEntry, approvers, compare_with_lock, cont
 from antifraud.rulekit.promotion import check_locking, check_promotion, decided, following, milder
 from antifraud.rulekit.sources import RuleSources
 
-from .release import PARAMS, WHEN, decision, exception, locked, rule, rules
+from .release import BUDGET, PARAMS, WHEN, decision, exception, locked, rule, rules
 from .workbench import RULES, load
 
 
@@ -112,7 +112,7 @@ def test_back_goes_always(tmp_path: Path) -> None:
 
 def test_the_lock_counts_where_the_file_was_edited_by_hand(tmp_path: Path) -> None:
     lock = locked(rules(tmp_path, rule()))
-    found = rules(tmp_path, rule(stage="enforce"))
+    found = rules(tmp_path, rule(stage="enforce", rollout=BUDGET))
     for to, codes in (
         (Stage.ENFORCE, ["promote-skips"]),
         (Stage.CANARY, []),
@@ -132,7 +132,7 @@ def test_a_rule_that_the_lock_does_not_know_begins_as_a_draft(tmp_path: Path) ->
 
 def test_a_changed_rule_at_enforce_needs_a_second_person_again(tmp_path: Path) -> None:
     lock = locked(rules(tmp_path, rule(stage="enforce")))
-    found = rules(tmp_path, rule(stage="enforce", params=PARAMS.replace("20", "21")))
+    found = rules(tmp_path, rule(stage="enforce", params=PARAMS.replace("20", "21"), rollout=BUDGET))
     for approvals, codes in (((), ["promote-approval"]), (("Bob",), [])):
         choice = decision(*approvals)
         locking, problems = check_locking(found, found.rules, lock, RuleSources(), choice, "rules.lock")

@@ -122,6 +122,7 @@ def test_a_region_sets_parameters(tmp_path: Path) -> None:
         ({"sample": {"strict": 1}}, "declared as true"),
         ({"sample": {"lands": "KZ"}}, 'declared as ["KZ", "RU"]'),
         ({"sample": {"lands": []}}, "cannot be []"),
+        ({"sample": {"lands": ["KZ", ""]}}, "cannot be ['KZ', '']"),
         ({"sample": {"hours": ["1"]}}, "declared as [1, 2]"),
     ],
 )

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from antifraud.domain import BundleError
+from antifraud.features.schema import window_schema, windows_schema
 from antifraud.rulekit import load_fields, read_window_names
-from antifraud.rulekit.schema import list_schema, rule_schema
+from antifraud.rulekit.schema import calendar_schema, list_schema, rule_schema
 from antifraud.rulekit.texts import LANGUAGES
 
 from .workbench import RULES, vocabulary
@@ -87,7 +88,9 @@ def test_windows_without_names_are_refused(tmp_path: Path, text: str) -> None:
 def test_the_schemas_are_up_to_date() -> None:
     """After fields or windows changed: antifraud rules schema."""
     fields, windows, _order = vocabulary()
-    for name, made in (("rule", rule_schema(fields, windows)), ("list", list_schema())):
+    rule = rule_schema(fields, windows, window_schema(own=True))
+    others = {"list": list_schema(), "calendar": calendar_schema(), "windows": windows_schema()}
+    for name, made in {"rule": rule, **others}.items():
         stored = json.loads((RULES / "schema" / f"{name}.schema.json").read_text(encoding="utf-8"))
         assert stored == made
 
@@ -102,6 +105,8 @@ def fits(schema: dict[str, Any], value: Any, place: str = "") -> list[str]:
         faults.append(f"{place}: {value!r} not in enum")
     kinds = schema.get("type", [])
     names = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array"}
+    if "propertyNames" in schema and isinstance(value, dict):
+        faults += [fault for name in value for fault in fits(schema["propertyNames"], name, f"{place}/{name}")]
     if kinds and names.get(type(value), "null") not in ([kinds] if isinstance(kinds, str) else kinds):
         return [f"{place}: {value!r} is no {kinds}"]
     if isinstance(value, str) and not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9):
@@ -114,6 +119,7 @@ def fits(schema: dict[str, Any], value: Any, place: str = "") -> list[str]:
             part = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
             faults += [f"{place}: {name} is unknown"] if part is False else fits(part, inner, f"{place}/{name}")
     if isinstance(value, list):
+        faults += [f"{place}: too few items"] if len(value) < schema.get("minItems", 0) else []
         faults += [fault for item in value for fault in fits(schema.get("items", {}), item, f"{place}[]")]
     return faults
 
@@ -139,6 +145,30 @@ def test_what_the_checker_accepts_the_schema_accepts(path: Path) -> None:
     assert fits(schema, yaml.load(text, _Words)) == []
     up = "../" if kind == "list" else "../../"
     assert text.startswith(f"# yaml-language-server: $schema={up}schema/{kind}.schema.json\n")
+
+
+def test_the_schema_of_the_calendar() -> None:
+    text = (RULES / "calendar.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=schema/calendar.schema.json\n")
+    calendar = yaml.load(text, _Words)
+    schema = calendar_schema()
+    assert fits(schema, calendar) == []
+    for change in ({"country": "kz"}, {"holidays": [{"date": "1.1.2027", "name": "a"}]}, {"years": []}, {"zones": 1}):
+        assert fits(schema, {**calendar, **change}), change
+
+
+def test_the_schema_of_windows() -> None:
+    text = (RULES / "windows.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=schema/windows.schema.json\n")
+    windows = yaml.load(text.replace("    on:", '    "on":'), _Words)  # editors read YAML 1.2, where on is a word
+    schema = windows_schema()
+    assert fits(schema, windows) == []
+    for name, window in windows["windows"].items():
+        assert fits(window_schema(own=True), {"name": name, **window}) == []
+    one = windows["windows"]["caller_calls_1h"]
+    for change in ({"kind": "cuont"}, {"over": "1 hour"}, {"by": "color"}, {"doc": {"en": "a"}}, {"every": "1m"}):
+        assert fits(schema, {"windows": {"a": {**one, **change}}}), change
+    assert fits(schema, {"windows": {"Calls": one}})
 
 
 def test_the_schema_refuses_what_it_can() -> None:

@@ -34,6 +34,14 @@ source: made up
 entries: {entries}
 """
 
+OWN_WINDOW = """\
+windows:
+  - name: {name}
+    kind: count
+    by: caller
+    over: 7m
+"""
+
 CALENDAR = """\
 country: KZ
 source: made up

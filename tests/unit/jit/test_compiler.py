@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-import antifraud.features
-from antifraud.features.jit import compiled, part
+import antifraud.jit
+from antifraud.jit import compiled, part
 
 PROGRAM = """
-from antifraud.features.jit import compiled, part
+from antifraud.jit import compiled, part
 from probe import double
 print(double(21), double.stats.cache_path)
 """
@@ -31,10 +31,10 @@ def test_where_the_package_cannot_be_written_the_cache_goes_to_the_user(tmp_path
     package = tmp_path / "package"
     package.mkdir()
     (package / "probe.py").write_text(
-        "from antifraud.features.jit import compiled\n@compiled\ndef double(x):\n    return 2 * x\n"
+        "from antifraud.jit import compiled\n@compiled\ndef double(x):\n    return 2 * x\n"
     )
     (package / "__pycache__").write_text("a file where the cache directory would be, so that nobody can make it")
-    root = Path(antifraud.features.__file__).parents[2]
+    root = Path(antifraud.jit.__file__).parents[2]
     home = tmp_path / "home"
     environment = {
         "PYTHONPATH": f"{package}:{root}",

@@ -1,0 +1,211 @@
+"""``antifraud backtest`` as a person runs it, and the rules that ship held to their budgets of false hits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CHAIN = "packs/kz-callcentre/chain_on_callee.yaml"
+
+
+def antifraud(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The command, as the console script runs it."""
+    code = "from antifraud.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+    )
+
+
+def content(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A copy of the rules that ship, to be changed."""
+    return shutil.copytree(ROOT / "rules", tmp_path / "rules")
+
+
+def loosen(folder: Path) -> None:
+    """Give chain_on_callee the condition that it first shipped with: strangers of any country count."""
+    path = folder / CHAIN
+    text = path.read_text(encoding="utf-8")
+    for term in (
+        "caller_country == home_country",
+        "(missing(roaming) or not roaming)",
+        "callee_talk_new_2h >= params.talk_s",
+    ):
+        assert f"  and {term}\n" in text
+        text = text.replace(f"  and {term}\n", "")
+    text = text.replace("  talk_s: 180\n", "").replace("{callee_talk_new_2h}", "some")
+    text = text.replace("  - callee_talk_new_2h\n", "").replace("strangers: 2", "strangers: 3")
+    path.write_text(text, encoding="utf-8")
+
+
+# The rules that ship
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments", "honest"),
+    [
+        ("a day with fraud among the calls", ["--seeds", "801", "--calls", "60000"], 55_000),
+        ("a day of clean traffic", ["--clean", "--seeds", "802", "--calls", "40000"], 38_000),
+        (
+            "minutes of a large country's busy hour",
+            ["--seeds", "803", "--calls", "40000", "--days", "0.008", "--start", "2026-01-06T18:00"],
+            38_000,
+        ),
+    ],
+)
+def test_no_rule_at_canary_or_enforce_is_above_its_budget(what: str, arguments: list[str], honest: int) -> None:
+    """The short form of scripts/false-hits."""
+    done = antifraud("backtest", *arguments, "--json")
+    found = content(done)
+    assert done.returncode == 0, (what, found["failing"])
+    assert found["honest"] >= honest
+    assert found["failing"] == []
+    acting = [
+        rule for rule in found["rules"] if rule["stage"] in ("canary", "enforce") and rule["verdict"] != "protect"
+    ]
+    assert len(acting) >= 10
+    for rule in acting:
+        assert rule["budget_per_million"] is not None, rule["rule"]
+        assert rule["outcome"] in ("kept", "open"), rule
+
+
+def test_a_rule_that_hits_more_than_its_budget_is_found(rules: Path) -> None:
+    loosen(rules)
+    arguments = ["backtest", "--rules", str(rules), "--seeds", "801", "--calls", "30000", "--rule", "chain_on_callee"]
+    done = antifraud(*arguments, "--show", "2", "--json")
+    found = content(done)
+    assert done.returncode == 1
+    assert found["failing"] == ["chain_on_callee"]
+    (chain,) = found["rules"]
+    assert chain["outcome"] == "above"
+    assert chain["honest_hits"] >= chain["honest_callers"] > 2
+    assert chain["at_least_per_million"] > chain["budget_per_million"] == 10
+    assert len(chain["examples"]) == 2
+    assert chain["examples"][0].keys() == {"call_id", "ts", "caller", "callee", "behaviour", "reason"}
+    assert "strangers called" in chain["examples"][0]["reason"]
+    said = antifraud(*arguments, "--show", "1")
+    assert said.returncode == 1
+    assert "above the budget: chain_on_callee" in said.stdout
+    assert chain["examples"][0]["reason"] in said.stdout
+    assert chain["examples"][1]["reason"] not in said.stdout
+
+
+# The command
+
+
+def test_a_file_says_the_same_as_its_seed(tmp_path: Path) -> None:
+    for name in ("day.jsonl", "day.parquet"):
+        arguments = ("--seed", "4", "--calls", "1500", "--start", "2026-01-05", "--days", "1")
+        assert antifraud("simulate", *arguments, "--out", name, cwd=tmp_path).returncode == 0
+    seed = content(antifraud("backtest", "--seeds", "4", "--calls", "1500", "--json"))
+    for name in ("day.jsonl", "day.parquet"):
+        file = content(antifraud("backtest", "--against", name, "--json", cwd=tmp_path))
+        assert file["sources"] == [name]
+        assert {**file, "sources": seed["sources"]} == seed
+    both = content(antifraud("backtest", "--against", "day.jsonl", "--against", "day.parquet", "--json", cwd=tmp_path))
+    assert both["honest"] == 2 * seed["honest"]
+
+
+def test_clean_traffic_has_no_fraud_in_it(tmp_path: Path) -> None:
+    whole = content(antifraud("backtest", "--seeds", "4", "--calls", "3000", "--json"))
+    clean = content(antifraud("backtest", "--seeds", "4", "--calls", "3000", "--clean", "--json"))
+    assert whole["fraud"] > 0
+    assert (clean["fraud"], clean["honest"], clean["clean"]) == (0, whole["honest"], True)
+    assert not any(rule["fraud_hits"] for rule in clean["rules"])
+
+
+def test_every_rule_is_listed_and_too_few_calls_prove_nothing() -> None:
+    arguments = ("backtest", "--seeds", "4", "--calls", "2000")
+    found = content(antifraud(*arguments, "--json"))
+    names = {path.stem for path in (ROOT / "rules/packs").glob("*/*.yaml")}
+    assert {rule["rule"] for rule in found["rules"]} == names
+    assert found.keys() == {"sources", "clean", "honest", "fraud", "repeated", "failing", "rules"}
+    done = antifraud(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name in done.stdout for name in names)
+    assert "too few calls to tell" in done.stdout
+    done = antifraud(*arguments, "--prove")
+    assert done.returncode == 1
+    assert "sequential_dialling" in content(antifraud(*arguments, "--prove", "--json"))["failing"]
+
+
+def test_a_rule_in_force_without_a_budget_fails(rules: Path) -> None:
+    path = rules / CHAIN
+    path.write_text(path.read_text(encoding="utf-8").replace("  false_hits_per_million: 10\n", ""), encoding="utf-8")
+    done = antifraud("backtest", "--rules", str(rules), "--calls", "500")
+    assert done.returncode == 1
+    assert "without a budget (false_hits_per_million under rollout): chain_on_callee" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "x"], "is no seed"),
+        (["--seeds", "1", "--against", "day.jsonl"], "where the calls come from is not said"),
+        (["--against", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
+        (["--against", "unlabelled.jsonl"], "unlabelled.jsonl:1: the event has no truth"),
+        (["--against", "garbled.jsonl"], "garbled.jsonl:1: not an event"),
+        (["--against", "empty.jsonl"], "there is no honest call to measure on"),
+        (["--against", "day.jsonl", "--start", "2026-01-05"], "--start goes with --seeds"),
+        (["--start", "soon"], "'soon' is no time"),
+        (["--calls", "0"], "must be above 0"),
+        (["--days", "nan"], "must be above 0"),
+        (["--scenario", "nowhere"], "nowhere"),
+        (["--rule", "chain_on_calee"], "did you mean chain_on_callee?"),
+        (["--rules", "nowhere"], "nowhere"),
+        (["--show", "-1"], "--show"),
+    ],
+)
+def test_misuse_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], words: str) -> None:
+    event = {"kind": "setup", "call_id": "1", "ts": 1_767_600_000.0, "caller_raw": "+77000000001", "callee_raw": "112"}
+    (tmp_path / "unlabelled.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+    (tmp_path / "garbled.jsonl").write_text("\x1b[31m{not json}\n", encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
+    done = antifraud("backtest", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_nothing_in_a_file_reaches_the_terminal_as_a_command(tmp_path: Path) -> None:
+    truth = {"fraud": False, "campaign": "", "scenario": "per\x1b[2Json"}
+    event = {
+        "kind": "setup", "call_id": "1\x07", "ts": 1_767_600_000.0, "caller_raw": "102", "callee_raw": "+77000000002",
+        "trunk": "intl-\x1b]0;x\x07", "switch": "sw-kz-75", "truth": truth,
+    }  # fmt: skip
+    (tmp_path / "bad.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+    done = antifraud("backtest", "--against", "bad.jsonl", "--show", "5", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "short code 102 came from abroad" in done.stdout
+    assert not any(letter in done.stdout for letter in "\x1b\x07")
+
+
+def test_help_comes_at_once() -> None:
+    code = (
+        "import sys; from antifraud.cli import root\n"
+        "try: root.main(['backtest', '--help'], standalone_mode=False)\n"
+        "finally: sys.exit(bool({'numpy', 'numba', 'lightgbm', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "false hits" in done.stdout
