@@ -16,6 +16,10 @@ __all__ = ["main"]
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "adapter": ("antifraud.cli.processes:adapter", "Run one source of calls (redirect, cdr)."),
+    "backtest": (
+        "antifraud.cli.backtest:backtest",
+        "Count what each rule hits over labelled calls.",
+    ),
     "config": ("antifraud.cli.config:config", "Check and show the configuration."),
     "demo": ("antifraud.cli.demo:demo", "Everything on this machine, simulated traffic, a live view."),
     "doctor": ("antifraud.cli.doctor:doctor", "What is reachable, which versions, what is wrong and how to mend it."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import math
 import os
@@ -86,6 +87,7 @@ def _look(where: dict[str, Any]) -> Iterator[Finding]:
     )
     yield from _checked("numbering", lambda: _numbering(settings))
     yield from _checked("rules", lambda: _rules(settings))
+    yield from _calendar(settings.rules_dir)
     yield from _memory(settings)
     yield from _checked("model", lambda: _model(settings))
     yield from _directory("snapshots", settings.snapshot_dir)
@@ -135,8 +137,26 @@ def _rules(settings: Any) -> str:
     from antifraud.decision import load_bundle
 
     bundle = load_bundle(settings.rules_dir, settings.utc_offset_min)
-    counts = f"{len(bundle.rules.rules)} rules, {len(bundle.windows.names)} windows"
+    counts = f"{len(bundle.rules.defaults)} rules, {len(bundle.windows.names)} windows"
     return f"{settings.rules_dir}: {counts}, bundle {bundle.digest}"
+
+
+def _calendar(rules_dir: Path) -> Iterator[Finding]:
+    """Whether the holidays of this year, and of the next one when it is near, are entered."""
+    from antifraud.rulekit import read_calendar
+
+    local, sheet, _raw = read_calendar(rules_dir)
+    if sheet.problems:
+        return  # it has been said under "rules"
+    if not local.known:
+        yield Finding("calendar", "ok", "no calendar.yaml: no rule can ask holiday()")
+        return
+    years = ", ".join(str(year) for year in local.unentered(dt.datetime.now(dt.UTC).timestamp()))
+    if years:
+        hint = f"enter them in {sheet.name} as soon as they are published"
+        yield Finding("calendar", "warn", f"no holidays of {years} are entered: holiday() holds on no day then", hint)
+    else:
+        yield Finding("calendar", "ok", f"{len(local.holidays)} holidays, to the end of {local.last_year}")
 
 
 def _model(settings: Any) -> str:
@@ -189,6 +209,7 @@ def _directory(area: str, path: Path) -> Iterator[Finding]:
 
 
 async def _redis(settings: Any) -> list[Finding]:
+    from antifraud.cli.run_time_lists import written
     from antifraud.queues import REDIS_ERRORS, Keys, connect, find_server, shown_url
 
     url = settings.redis.url
@@ -223,6 +244,7 @@ async def _redis(settings: Any) -> list[Finding]:
             )
         calls = await client.xlen(keys.calls)
         position: Any = await client.hget(keys.position, "id")
+        bundle, refused = (_text(found or b"") for found in await client.hmget(keys.position, "bundle", "refused"))
         lease = await client.get(keys.lease)
         last: Any = await client.xrevrange(keys.calls, count=1)
         if lease is None:
@@ -242,6 +264,12 @@ async def _redis(settings: Any) -> list[Finding]:
             findings.append(
                 Finding("engine", state, f"{_text(lease)} serves shard {settings.shard}, {behind:.1f} s behind the log")
             )
+            if refused:
+                text = f"the engine goes on with bundle {bundle}; the rules that it was to take last are refused:"
+                hint = "correct them: the engine looks at them again, or is told to with op reload"
+                findings.append(Finding("rules in force", "warn", f"{text}\n{refused}", hint))
+            elif bundle:
+                findings.append(Finding("rules in force", "ok", f"bundle {bundle}"))
         figures: Any = await client.hgetall(keys.features)
         if figures:
             findings.append(_windows({_text(name): _number(number) for name, number in figures.items()}))
@@ -251,6 +279,7 @@ async def _redis(settings: Any) -> list[Finding]:
             who, why = _text(switches[-1].get(b"who", b"")), _text(switches[-1].get(b"why", b""))
             text = f"interception is switched off by {who}: {why}"
             findings.append(Finding("kill switch", "warn", text, "append op revive to the control stream"))
+        findings.append(_run_time_lists(await written(client, keys.lists)))
         quarantined = await client.xlen(keys.quarantine)
         findings.append(Finding("streams", "ok", f"calls {calls:,}, quarantine {quarantined:,}"))
         counters: Any = await client.hgetall(keys.counters)
@@ -300,6 +329,27 @@ def _windows(figures: Mapping[str, float]) -> Finding:
         hint = f"raise features.memory_limit: memory is full and {forgotten:,.0f} keys were forgotten before their time"
         return Finding("windows", "warn", text, hint)
     return Finding("windows", "ok", text)
+
+
+def _run_time_lists(found: Mapping[bytes, bytes]) -> Finding:
+    """What was added to lists and taken out of them at run time and still stands: a line for each list."""
+    from antifraud.cli.run_time_lists import summed_up
+    from antifraud.rulekit import decode_amendments
+
+    changes, garbled = decode_amendments(found)
+    rows, full = summed_up(changes, dt.datetime.now(dt.UTC).timestamp())
+    several = "s" if len(rows) > 1 else ""
+    lines = [f"{len(changes):,} run-time entries in {len(rows)} list{several}" if rows else "no run-time entries"]
+    if rows:
+        head = ("list", "added", "taken out", "ended", "oldest", "by")
+        lines += ["", *_table(head, rows, max(len(row[0]) for row in (head, *rows)))]
+    if garbled:
+        lines[0] += f"; {garbled:,} fields are none and are left alone"
+    if full:
+        hint = f"move run-time entries of {', '.join(full)} into the file: a list takes no more than 10,000"
+        return Finding("lists", "warn", "\n".join(lines), hint)
+    hint = "look at the hash of run-time entries: somebody else than the engine wrote into it" if garbled else ""
+    return Finding("lists", "warn" if garbled else "ok", "\n".join(lines), hint)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -7,22 +7,19 @@ of a list. Light on purpose: no rule is compiled, and Redis is asked only where 
 from __future__ import annotations
 
 import asyncio
-import csv
 import datetime as dt
 import getpass
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 
 from antifraud.cli.assembly import build_numbering, read_settings, settings_options
-from antifraud.domain import BundleError, EventError, QueueError, UsageError
+from antifraud.cli.run_time_lists import RunTime, ask, by_list, exported, moment_text, redis_url, written
+from antifraud.domain import EventError, QueueError, UsageError
 from antifraud.rulekit import (
     Amendment,
     Amendments,
@@ -39,14 +36,6 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 20
 _WAIT_S: Final = 3.0
-_COLUMNS: Final = ("until", "owner", "source", "note")
-
-
-class _RunTime(msgspec.Struct):
-    """What Redis knows: accepted changes, or why it could not be asked."""
-
-    changes: list[Amendment] = []
-    unknown: str = ""
 
 
 @click.group()
@@ -64,8 +53,8 @@ def show(name: str | None, everything: bool, as_json: bool, **where: Any) -> Non
     settings = read_settings(where)
     found = load_lists(settings.rules_dir)
     chosen = [_list(found, name)] if name else sorted(found.values(), key=lambda item: item.name)
-    run_time = _ask(settings)
-    amendments = _amendments(run_time.changes)
+    run_time = ask(settings)
+    amendments = by_list(run_time.changes)
     now = time.time()
     if as_json:
         content: list[dict[str, Any]] = []
@@ -74,7 +63,7 @@ def show(name: str | None, everything: bool, as_json: bool, **where: Any) -> Non
             if name:
                 count = len(item.entries) if everything else _SHOWN
                 entry["file_entries"] = [_found(one, now) for one in item.first(count)]
-                entry["run_time"] = [_change(change, now) for change in amendments.of(item.name).values()]
+            entry["run_time"] = [exported(change, now) for change in amendments.of(item.name).values()]
             content.append(entry)
         _write_json(content[0] if name else content)
         return
@@ -122,8 +111,8 @@ def check(number: str, moment: str, as_json: bool, **where: Any) -> None:
     found = load_lists(settings.rules_dir)
     asked = _normalised(number, settings)
     at = _moment(moment)
-    run_time = _ask(settings)
-    amendments = _amendments(run_time.changes)
+    run_time = ask(settings)
+    amendments = by_list(run_time.changes)
     results = []
     for item in sorted(found.values(), key=lambda one: one.name):
         if item.kind in ("trunks", "user_agents"):
@@ -149,7 +138,7 @@ def check(number: str, moment: str, as_json: bool, **where: Any) -> None:
                         "contains": contains,
                         "protects": list(item.protects),
                         "file_entries": [_found(one, at) for one in entries],
-                        "run_time": [_change(change, at) for change in (*added, *gone)],
+                        "run_time": [exported(change, at) for change in (*added, *gone)],
                     }
                     for item, contains, entries, added, gone in results
                 ],
@@ -238,7 +227,7 @@ def _command(
     who = who.strip() or _login()
     if not why.strip():
         raise UsageError("--why is empty", hint="say why in a sentence; whoever finds the entry later wants to know")
-    url = _redis_url(settings)
+    url = redis_url(settings)
     if not url:
         raise QueueError("no Redis is configured", hint="set REDIS_URL, redis.url in config/ or --redis")
     outcomes = asyncio.run(_send(settings, url, item, op, plain, until, who, why.strip()))
@@ -268,7 +257,7 @@ async def _send(
     keys = Keys(settings.shard)
     client = connect(url, timeout_s=settings.redis.socket_timeout_s, name="antifraud-lists")
     try:
-        amendments = _amendments(decode_amendments(await _written(client, keys.lists))[0])
+        amendments = by_list(decode_amendments(await written(client, keys.lists))[0])
         for value in values:
             change = Amendment(item.name, value, removed=op == "list.remove", until=end_value(until))
             try:
@@ -278,7 +267,7 @@ async def _send(
         ids: dict[str, str] = {}
         for value in values:
             control = Control(op, who, why, item.name, value, until=until)
-            entry_id: Any = await client.xadd(keys.control, encode_control(control))  # type: ignore[arg-type]
+            entry_id: Any = await client.xadd(keys.list_changes, encode_control(control))  # type: ignore[arg-type]
             ids[value] = entry_id.decode()
         return await _outcomes(client, keys, ids)
     except REDIS_ERRORS as error:
@@ -293,7 +282,7 @@ async def _outcomes(client: Any, keys: Any, ids: Mapping[str, str]) -> list[dict
     served = await client.exists(keys.lease)
     reached = (0, 0)
     while served:
-        raw = await client.hget(keys.position, "control")
+        raw = await client.hget(keys.position, "list_changes")
         reached = _order(raw.decode()) if raw else (0, 0)
         if reached >= last or time.monotonic() > deadline:
             break
@@ -302,7 +291,7 @@ async def _outcomes(client: Any, keys: Any, ids: Mapping[str, str]) -> list[dict
     if reached >= last:
         # What was refused stands in the quarantine under the id of its entry.
         for _entry_id, fields in await client.xrevrange(keys.quarantine, count=1_000):
-            if fields.get(b"source") == b"control":
+            if fields.get(b"source") == b"list_changes":
                 entry = fields.get(b"raw", b"").partition(b" ")[0].decode("utf-8", "replace")
                 reasons[entry] = fields.get(b"detail", b"").decode("utf-8", "replace")
     waiting = "the engine has not answered yet" if served else "no engine serves this shard; the next one takes it"
@@ -325,7 +314,7 @@ def import_file(name: str, file: Path, replace: bool, as_json: bool, **where: An
     """Check FILE.csv and take its entries over into the CSV file of LIST (its `entries_file`).
 
     An entry that stands there already takes the end, owner, source and note of FILE.csv. Nothing is written unless all
-    of it is sound. The engine takes the file at its next reload.
+    of it is sound. A running engine takes the file by itself, or when it is told to reload.
     """
     settings = read_settings(where)
     item = _list(load_lists(settings.rules_dir), name)
@@ -338,89 +327,41 @@ def import_file(name: str, file: Path, replace: bool, as_json: bool, **where: An
             f"{name} protects calls: its entries are not replaced by a command",
             hint="import without --replace, or take entries out of the file by hand",
         )
-    added, kept, changed = _merge(item, file, replace=replace)
+    added, changed, kept = _merge(item, file, replace=replace)
     result = {"list": name, "file": str(item.entries_file), "added": added, "changed": changed, "kept": kept}
     if as_json:
         _write_json(result)
     else:
         click.echo(f"{item.entries_file}: {added:,} added, {changed:,} changed, {kept:,} as before")
-        click.echo("    the engine takes it at its next reload (SIGHUP, or `op reload` in the control stream)")
+        click.echo("    a running engine takes it in a few seconds (engine.watch_rules_s), or when told to reload")
+
+
+class _Watch:
+    """Moves a progress bar on by the bytes that are read."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+        self._done = 0
+
+    def update(self, data: bytes) -> None:
+        """Count ``data``."""
+        self._done += len(data)
+        self._advance(self._done)
 
 
 def _merge(item: ListFile, file: Path, *, replace: bool) -> tuple[int, int, int]:
-    """(added, kept, changed) entries; the list's CSV file is written anew in one step, or not at all."""
-    from antifraud.rulekit.entries_file import Row, read_rows
+    from antifraud.cli.labelled_events import progress_bar
+    from antifraud.rulekit.entries_merge import merge_entries
 
     assert item.entries_file is not None
-    rows: dict[str, Row] = {}
-    twice: list[Row] = []
-
-    def gather(row: Row) -> None:
-        if rows.setdefault(row.plain, row) is not row:
-            twice.append(row)
-
-    _raise(read_rows(file, item.kind, gather))
-    if twice:
-        first = rows[twice[0].plain]
-        raise UsageError(f"{file}:{twice[0].line}: {first.plain} stands here a second time, first on line {first.line}")
-    own = [plain for plain in rows if item.entries.find(plain)[1] < 0]
-    if own:
-        raise UsageError(f"{own[0]} stands in {item.sheet.name} itself", hint="take it out there first")
-    kept = changed = 0
-    target = item.entries_file
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", dir=target.parent, prefix=".import-", suffix=".csv", delete=False
-        ) as out:
-            temporary = Path(out.name)
-            try:
-                writer = csv.writer(out, lineterminator="\n")
-                writer.writerow(("value", *_COLUMNS))
-
-                def keep(row: Row) -> None:
-                    nonlocal kept, changed
-                    newer = rows.pop(row.plain, None)
-                    changed += newer is not None
-                    kept += newer is None
-                    writer.writerow(_cells(newer or row))
-
-                if not replace:
-                    _raise(read_rows(target, item.kind, keep))
-                added = len(rows)
-                for row in rows.values():
-                    writer.writerow(_cells(row))
-                out.flush()
-                os.fsync(out.fileno())
-                _check_again(item, temporary)
-                mode = target.stat().st_mode & 0o777
-                temporary.chmod(mode)
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
+        # The new file is read twice, and what is written is read again; the old one is copied on the way.
+        size = file.stat().st_size if file.is_file() else 0
+        old = 0 if replace else item.entries_file.stat().st_size
+        with progress_bar(f"importing {file.name}", 3 * size + 2 * old) as advance:
+            return merge_entries(item, file, replace=replace, watch=_Watch(advance) if advance is not None else None)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from None
-    return added, kept, changed
-
-
-def _check_again(item: ListFile, file: Path) -> None:
-    """What is about to take the place of the CSV file reads as a whole, and is not too much."""
-    from antifraud.rulekit.entries import Gathering
-    from antifraud.rulekit.entries_file import read_entries
-
-    gathering = Gathering(item.kind)
-    _raise(read_entries(file, item.kind, gathering))
-    if gathering.sorted()[1]:
-        raise UsageError("the files together have an entry twice; nothing was written")
-
-
-def _cells(row: Any) -> tuple[str, ...]:
-    ends = "" if row.ends == float("inf") else _moment_text(row.ends)
-    return (row.plain, ends, row.owner, row.source, row.note)
-
-
-def _raise(sheet: Any) -> None:
-    if sheet.problems:
-        raise BundleError.of(sheet.sorted_problems())
+        raise UsageError(f"{item.entries_file} cannot be written: {error.strerror or error}") from None
 
 
 # What is asked
@@ -471,49 +412,10 @@ def _login() -> str:
         raise UsageError("nobody is named", hint="say who asks with --who") from None
 
 
-def _redis_url(settings: Settings) -> str:
-    """The configured Redis; else the private one of ``antifraud up``, where it runs."""
-    if settings.redis.url:
-        return settings.redis.url
-    socket = settings.snapshot_dir.parent / "redis" / "redis.sock"
-    return f"unix://{socket}" if socket.is_socket() else ""
-
-
-def _ask(settings: Settings) -> _RunTime:
-    url = _redis_url(settings)
-    if not url:
-        return _RunTime(unknown="no Redis is configured")
-    return asyncio.run(_read(settings, url))
-
-
-async def _read(settings: Settings, url: str) -> _RunTime:
-    from antifraud.queues import REDIS_ERRORS, Keys, connect, shown_url
-
-    client = connect(url, timeout_s=settings.redis.socket_timeout_s, name="antifraud-lists")
-    try:
-        changes, garbled = decode_amendments(await _written(client, Keys(settings.shard).lists))
-        return _RunTime(changes, f"{garbled} of them cannot be read" if garbled else "")
-    except REDIS_ERRORS as error:
-        return _RunTime(unknown=f"Redis at {shown_url(url)} does not answer: {error}")
-    finally:
-        await client.aclose()
-
-
-async def _written(client: Any, key: str) -> dict[bytes, bytes]:
-    return {field: content async for field, content in client.hscan_iter(key, count=1_000)}
-
-
-def _amendments(changes: Iterable[Amendment]) -> Amendments:
-    amendments = Amendments()
-    for change in changes:
-        amendments.restore(change)
-    return amendments
-
-
 # Showing
 
 
-def _say_unknown(run_time: _RunTime) -> None:
+def _say_unknown(run_time: RunTime) -> None:
     if run_time.unknown:
         click.echo(f"run-time entries are not known: {run_time.unknown}", err=True)
 
@@ -539,7 +441,7 @@ def _summary(item: ListFile, amendments: Amendments) -> dict[str, Any]:
 def _found(one: Found, at: float) -> dict[str, Any]:
     return {
         "value": one.plain,
-        "until": _moment_text(one.ends) if one.ends != float("inf") else None,
+        "until": moment_text(one.ends) if one.ends != float("inf") else None,
         "ended": one.ends <= at,
         "owner": one.owner,
         "source": one.source,
@@ -549,22 +451,10 @@ def _found(one: Found, at: float) -> dict[str, Any]:
     }
 
 
-def _change(change: Amendment, at: float) -> dict[str, Any]:
-    return {
-        "op": "remove" if change.removed else "add",
-        "value": change.value,
-        "until": _moment_text(change.until) if change.until is not None else None,
-        "ended": not change.removed and change.ends <= at,
-        "who": change.who,
-        "why": change.why,
-        "at": _moment_text(change.at),
-    }
-
-
 def _words(plain: str, ends: float, at: float) -> str:
     if ends == float("inf"):
         return plain
-    return f"{plain} {'ended' if ends <= at else 'until'} {_moment_text(ends)}"
+    return f"{plain} {'ended' if ends <= at else 'until'} {moment_text(ends)}"
 
 
 def _about(one: Found, item: ListFile) -> str:
@@ -576,14 +466,7 @@ def _about(one: Found, item: ListFile) -> str:
 
 def _change_words(change: Amendment, at: float) -> str:
     value = f"{change.value} taken out" if change.removed else f"{_words(change.value, change.ends, at)} added"
-    return f"{value} by {change.who} on {_moment_text(change.at)}: {change.why}"
-
-
-def _moment_text(seconds: float) -> str:
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"second {seconds:.0f}"
+    return f"{value} by {change.who} on {moment_text(change.at)}: {change.why}"
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -1,54 +1,28 @@
-"""``antifraud model``: train on labelled events, evaluate on others, show the card, change the stage."""
+"""``antifraud model``: train on labelled events or numbers, score numbers, show the card, set the stage."""
 
 from __future__ import annotations
 
-import math
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
+from antifraud.cli.labelled_events import Wanted, progress_bar, said_source, source_options, sources, wanted
+from antifraud.cli.model_drift import drift
+from antifraud.cli.model_evaluate import evaluate
+from antifraud.cli.model_explain import explain
 from antifraud.domain import ModelError, Problem, Stage, UsageError
 
 if TYPE_CHECKING:
     from antifraud.decision import Decider
-    from antifraud.scoring import Model
-    from antifraud.scoring.columns import Indices
-    from antifraud.simulator import SimulatedEvent
+    from antifraud.scoring.training import Options
     from antifraud.simulator.dataset import Labelled
 
-_DAY: Final = 86_400.0
 _STAGES: Final = [stage.value for stage in Stage]
-
-
-class _Wanted(msgspec.Struct, frozen=True):
-    """Where labelled events come from: files, or seeds to simulate."""
-
-    files: tuple[Path, ...]
-    seeds: tuple[int, ...]
-    calls: int
-    days: float
-    scenario: str
-    config_dir: str
-
-
-def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--config", "config_dir", default="", metavar="DIR", help="Directory of configuration."),
-        click.option("--rules", "rules_dir", default="", metavar="DIR", help="Directory of rules."),
-        click.option("--scenario", default="national", show_default=True, help="With --seeds: the scenario."),
-        click.option("--days", type=float, default=1.0, show_default=True, help="With --seeds: days of each seed."),
-        click.option("--calls", type=int, default=100_000, show_default=True, help="With --seeds: calls of each seed."),
-        click.option("--seeds", default="", metavar="1-8", help="Simulate these seeds, a day after another."),
-        click.argument("events", nargs=-1, type=click.Path(path_type=Path)),
-    ):
-        command = option(command)
-    return command
+_BUDGET: Final = click.FloatRange(1e-7, 0.5)
 
 
 @click.group()
@@ -56,8 +30,21 @@ def model() -> None:
     """Train, evaluate and inspect models."""
 
 
+model.add_command(explain)
+model.add_command(evaluate)
+model.add_command(drift)
+
+
 @model.command()
-@_source_options
+@source_options
+@click.option(
+    "--table", type=click.Path(path_type=Path), metavar="FILE.csv", help="Train on numbers instead of calls: a table."
+)
+@click.option("--label", default="", metavar="COLUMN", help="With --table: the column that is 1 for fraud, 0 if not.")
+@click.option(
+    "--id", "id_column", default="", metavar="COLUMN", help="With --table: the column of numbers, or number, msisdn, …"
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of what is drawn.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model's directory, NAME/VERSION.")
 @click.option("--name", default="", help="The model's name; by default the directory above --out.")
 @click.option("--version", default="", help="The model's version; by default the last part of --out.")
@@ -68,18 +55,12 @@ def model() -> None:
     help="Windows and facts that the model uses, in that order; -NAME,-NAME,… all but these. By default all.",
 )
 @click.option("--stage", type=click.Choice(_STAGES), default="shadow", show_default=True, help="Its stage.")
-@click.option("--trees", type=click.IntRange(1, 2000), default=100, show_default=True, help="At most so many trees.")
-@click.option("--leaves", type=click.IntRange(2, 255), default=31, show_default=True, help="Leaves of a tree.")
-@click.option("--learning-rate", type=click.FloatRange(0.001, 1.0), default=0.1, show_default=True, help="Shrinkage.")
-@click.option(
-    "--block-budget",
-    type=click.FloatRange(1e-7, 0.5),
-    default=1e-4,
-    show_default=True,
-    help="Honest calls that may be blocked.",
-)
-@click.option("--divert-budget", type=click.FloatRange(1e-7, 0.5), default=5e-4, show_default=True, help="… diverted.")
-@click.option("--label-budget", type=click.FloatRange(1e-7, 0.5), default=5e-3, show_default=True, help="… labelled.")
+@click.option("--trees", type=click.IntRange(1, 2000), help="At most so many trees: 100, for numbers 600.")
+@click.option("--leaves", type=click.IntRange(2, 255), help="Leaves of a tree: 31, for numbers 12.")
+@click.option("--learning-rate", type=click.FloatRange(0.001, 1.0), help="Shrinkage: 0.1, for numbers 0.03.")
+@click.option("--block-budget", type=_BUDGET, help="Honest calls that may be blocked: 0.0001, for numbers 0.005.")
+@click.option("--divert-budget", type=_BUDGET, help="… diverted: 0.0005, for numbers 0.01.")
+@click.option("--label-budget", type=_BUDGET, help="… labelled: 0.005, for numbers 0.05.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def train(
     events: tuple[Path, ...],
@@ -89,49 +70,70 @@ def train(
     scenario: str,
     rules_dir: str,
     config_dir: str,
+    table: Path | None,
+    label: str,
+    id_column: str,
+    seed: int,
     out: Path,
     name: str,
     version: str,
     features: str,
     stage: str,
-    trees: int,
-    leaves: int,
-    learning_rate: float,
-    block_budget: float,
-    divert_budget: float,
-    label_budget: float,
+    trees: int | None,
+    leaves: int | None,
+    learning_rate: float | None,
+    block_budget: float | None,
+    divert_budget: float | None,
+    label_budget: float | None,
     as_json: bool,
 ) -> None:
-    """Train a model on EVENTS (files of `antifraud simulate`) or on --seeds, and write it to --out."""
-    from antifraud.scoring import Model
+    """Train a model and write it to --out.
+
+    Of calls: on EVENTS (files of `antifraud simulate`) or on --seeds. Of numbers: on a --table with a --label.
+    """
+    from antifraud.scoring.numbers import number_options
     from antifraud.scoring.training import Options, Rows
     from antifraud.scoring.training import train as fit
 
-    if not block_budget <= divert_budget <= label_budget:
+    if table is None and (label or id_column):
+        raise UsageError("--label and --id are about a --table", hint="name the table: --table numbers.csv")
+    if table is not None and (events or seeds):
+        raise UsageError("a model is trained on calls or on a --table of numbers, not on both", hint="name one")
+    if table is not None and not label:
+        raise UsageError("which column says who is fraud?", hint="name it: --label COLUMN; it is 1 for fraud, else 0")
+    said: dict[str, Any] = {
+        "trees": trees, "leaves": leaves, "learning_rate": learning_rate, "block_budget": block_budget,
+        "divert_budget": divert_budget, "label_budget": label_budget, "stage": Stage(stage), "seed": seed,
+    }  # fmt: skip
+    given = {key: value for key, value in said.items() if value is not None}
+    options = Options(**given) if table is None else number_options(**given)
+    if not options.block_budget <= options.divert_budget <= options.label_budget:
         raise UsageError("the budgets must not fall from block to divert to label", hint="block is the strictest")
     resolved = out.resolve()
     name, version = name or resolved.parent.name, version or resolved.name
     for what, text in (("name", name), ("version", version)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", text):
             raise UsageError(f"{text!r} cannot be a model's {what}", hint=f"give --{what}: letters, digits, . _ -")
-    wanted = _wanted(events, seeds, calls, days, scenario, config_dir)
+    if table is not None:
+        from antifraud.cli.model_numbers import open_table, train_on_table
+
+        opened = open_table(table, label, id_column, out)
+        columns = _chosen(features, opened.candidates, "column")
+        where = f"--table {table.name} --label {label}" + (f" --id {id_column}" if id_column else "")
+        command = _command_line(where, options, features)
+        metrics = train_on_table(opened, columns, out=out, name=name, version=version, options=options, command=command)
+        _say_trained(out, metrics, "numbers", as_json)
+        return
+    source = wanted(events, seeds, calls, days, scenario, config_dir)
     fresh = _decider_maker(rules_dir, config_dir)
     first = fresh()
-    names = _chosen(features, first.feature_names)
-    data = _rows(wanted, fresh)
+    # A window of a rule's own (rule.window) comes and goes with the rule; a model that needed it would stop with it.
+    names = _chosen(features, [name for name in first.feature_names if "." not in name])
+    data = _rows(source, fresh)
     if names != first.feature_names:
         data.X = data.X.take([first.feature_names.index(column) for column in names], axis=1)
-    options = Options(
-        trees=trees,
-        leaves=leaves,
-        learning_rate=learning_rate,
-        block_budget=block_budget,
-        divert_budget=divert_budget,
-        label_budget=label_budget,
-        stage=Stage(stage),
-    )
-    command = _command_line(wanted, options, features)
-    with _bar("trees", trees) as advance:
+    command = _command_line(said_source(source), options, features)
+    with progress_bar("trees", options.trees) as advance:
         metrics = fit(
             Rows(data.X, data.y, data.ts, data.campaign, data.scenario),
             names=names,
@@ -140,74 +142,31 @@ def train(
             name=name,
             version=version,
             options=options,
-            provenance={"command": command, **_provenance(wanted)},
+            provenance={"command": command, **_provenance(source)},
             on_round=None if advance is None else lambda done, _most: advance(done),
         )
-    loaded = Model.load(out)
-    if as_json:
-        result = {
-            "model": loaded.id,
-            "out": str(out),
-            "thresholds": loaded.thresholds,
-            "certificate": loaded.manifest.certificate,
-            "metrics": metrics,
-        }
-        click.echo(msgspec.json.encode(result).decode())
-        return
-    click.echo(f"{loaded.id} -> {out}", err=True)
-    _say_metrics(metrics)
-    for level, certificate in loaded.manifest.certificate.items():
-        met = "" if certificate.met else "; OVER BUDGET, the slice is too small: give more calls"
-        click.echo(
-            f"{level} from {certificate.threshold:.4f}: {certificate.errors} of {certificate.n} benign calls, "
-            f"at most {certificate.bound:.1e} with {certificate.confidence:.0%} confidence{met}"
-        )
+    _write_reference(out, data, said_source(source))
+    _say_trained(out, metrics, "calls", as_json)
 
 
 @model.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@_source_options
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
-def evaluate(
-    directory: Path,
-    events: tuple[Path, ...],
-    seeds: str,
-    calls: int,
-    days: float,
-    scenario: str,
-    rules_dir: str,
-    config_dir: str,
-    as_json: bool,
+@click.option("--table", required=True, type=click.Path(path_type=Path), metavar="FILE.csv", help="The numbers.")
+@click.option("--id", "id_column", default="", metavar="COLUMN", help="The column of numbers, or number, msisdn, …")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.csv", help="Where scores go.")
+@click.option("--reasons", type=click.IntRange(0, 20), default=3, show_default=True, help="Reasons for a score.")
+@click.option("--all-reasons", is_flag=True, help="Reasons for every number, not only from label on: takes longer.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
+def score(
+    directory: Path, table: Path, id_column: str, out: Path, reasons: int, all_reasons: bool, as_json: bool
 ) -> None:
-    """Measure the model in DIRECTORY on EVENTS or --seeds that it was not trained on.
+    """Score the numbers of a --table with the model in DIRECTORY: a CSV of score, verdict and reasons.
 
-    Ends with 1 when benign calls would be blocked more often than certified, with 95 % confidence.
+    Columns that the model does not know are no matter. All of it is written, or nothing.
     """
-    from antifraud.scoring import Model
-    from antifraud.scoring.certificate import lower_bound
-    from antifraud.scoring.training import Rows, measured
+    from antifraud.cli.model_numbers import score_table
 
-    loaded = Model.load(directory)
-    fresh = _decider_maker(rules_dir, config_dir)
-    first = fresh()
-    columns = _fits(loaded, first)
-    data = _rows(_wanted(events, seeds, calls, days, scenario, config_dir), fresh)
-    rows = Rows(data.X, data.y, data.ts, data.campaign, data.scenario)
-    metrics = measured(rows, loaded.predict(rows.X.take(columns, axis=1)), loaded.thresholds, first.feature_names)
-    budget = loaded.manifest.certificate["block"].budget
-    at_least = lower_bound(metrics["false_calls"]["block"], metrics["benign_calls"])
-    violated = at_least > budget
-    if as_json:
-        result = {"model": loaded.id, "metrics": metrics, "block_budget": budget, "violated": violated}
-        click.echo(msgspec.json.encode(result).decode())
-    else:
-        _say_metrics(metrics)
-        if violated:
-            click.echo(
-                f"more than {at_least:.1e} of benign calls would be blocked, the budget is {budget:.0e}", err=True
-            )
-    if violated:
-        raise SystemExit(1)
+    score_table(directory, table, id_column, out, reasons=reasons, every=all_reasons, as_json=as_json)
 
 
 @model.command()
@@ -249,31 +208,7 @@ def promote(directory: Path, stage: str, as_json: bool) -> None:
 # ---------------------------------------------------------------------- where rows come from
 
 
-def _wanted(events: tuple[Path, ...], seeds: str, calls: int, days: float, scenario: str, config_dir: str) -> _Wanted:
-    numbers = _seeds(seeds)
-    if bool(events) == bool(numbers):
-        raise UsageError("where the calls come from is not said", hint="name event files, or give --seeds, not both")
-    if calls < 1 or not 0 < days < 1000:
-        raise UsageError("--calls and --days must be above 0", hint="for instance --calls 100000 --days 1")
-    return _Wanted(events, numbers, calls, days, scenario, config_dir)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """The seeds of "1-8", "3", "1,4,9-12"."""
-    found: list[int] = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
-        low = int(match.group(1)) if match else 0
-        high = int(match.group(2) or low) if match else -1
-        if not match or high < low or high - low > 10_000:
-            raise UsageError(f"{part!r} is no seed and no range of seeds", hint="write 3, 1-8 or 1,4,9-12")
-        found += range(low, high + 1)
-    if len(set(found)) != len(found):
-        raise UsageError(f"a seed is named twice in {text!r}", hint="each seed once: the same calls teach nothing new")
-    return tuple(found)
-
-
-def _chosen(text: str, known: Sequence[str]) -> tuple[str, ...]:
+def _chosen(text: str, known: Sequence[str], kind: str = "window and no fact") -> tuple[str, ...]:
     """The features of "a,b" in that order, or of "-a,-b" all but these; all of ``known`` when nothing is said."""
     from antifraud.features.declarations import suggest
 
@@ -288,9 +223,7 @@ def _chosen(text: str, known: Sequence[str]) -> tuple[str, ...]:
         )
     names = [piece.lstrip("-").strip() for piece in pieces]
     problems = [
-        Problem(f"there is no window and no fact {name!r}", hint=suggest(name, known))
-        for name in names
-        if name not in known
+        Problem(f"there is no {kind} {name!r}", hint=suggest(name, known)) for name in names if name not in known
     ]
     if problems:
         raise UsageError.of(problems)
@@ -307,29 +240,11 @@ def _pieces(text: str) -> list[str]:
     return [piece for piece in (part.strip() for part in text.split(",")) if piece]
 
 
-def _rows(wanted: _Wanted, fresh: Callable[[], Decider]) -> Labelled:
+def _rows(wanted: Wanted, fresh: Callable[[], Decider]) -> Labelled:
     from antifraud.simulator.dataset import labelled_rows
 
-    total = wanted.calls * len(wanted.seeds) if wanted.seeds else None
-    with _bar("calls", total) as advance:
-        return labelled_rows(_sources(wanted), fresh, advance)
-
-
-def _sources(wanted: _Wanted) -> Iterator[tuple[str, Iterable[SimulatedEvent]]]:
-    from antifraud.simulator import DEFAULT_START, find_scenario, load_scenario, simulate
-    from antifraud.simulator.files import read_events
-
-    for path in wanted.files:
-        yield str(path), read_events(path)
-    if wanted.seeds:
-        from antifraud.settings import data_dir
-
-        scenario = load_scenario(find_scenario(wanted.scenario, data_dir("config", wanted.config_dir or None)))
-        for index, seed in enumerate(wanted.seeds):
-            # Seeds follow each other with a pause, so that slices by time are slices by seed too. Each begins at
-            # another hour: an engine may be installed, and know nobody yet, at any time of the day.
-            start = DEFAULT_START + index * (math.ceil(wanted.days) + 2) * _DAY + index * 7 % 24 * 3600
-            yield f"seed {seed}", simulate(scenario, seed, wanted.calls, start, days=wanted.days)
+    with progress_bar("calls", wanted.total) as advance:
+        return labelled_rows(sources(wanted), fresh, advance)
 
 
 def _decider_maker(rules_dir: str, config_dir: str) -> Callable[[], Decider]:
@@ -343,34 +258,20 @@ def _decider_maker(rules_dir: str, config_dir: str) -> Callable[[], Decider]:
     return lambda: Decider(bundle, policy, numbering)
 
 
-def _fits(loaded: Model, decider: Decider) -> Indices:
-    """Where the model's features stand in the vectors of ``decider``; ModelError when it does not fit its windows."""
-    from antifraud.decision import MODEL_FACTS
-    from antifraud.scoring.columns import columns_of
-
-    return columns_of(loaded, decider.bundle.windows.digests, MODEL_FACTS)
-
-
-def _command_line(wanted: _Wanted, options: Any, features: str) -> str:
-    """The command that makes this model again, without the paths of this machine."""
-    parts = ["antifraud model train"]
-    if wanted.seeds:
-        low, high = min(wanted.seeds), max(wanted.seeds)
-        run = wanted.seeds == tuple(range(low, high + 1))
-        seeds = f"{low}-{high}" if run and high > low else ",".join(map(str, wanted.seeds))
-        parts.append(
-            f"--seeds {seeds} --calls {wanted.calls} --days {wanted.days:g} --scenario {Path(wanted.scenario).name}"
-        )
-    parts += [path.name for path in wanted.files]
+def _command_line(source: str, options: Options, features: str) -> str:
+    """The command that makes this model again."""
+    parts = ["antifraud model train", source]
     if _pieces(features):
         parts.append(f"--features {','.join(_pieces(features))}")
     parts.append(f"--trees {options.trees} --leaves {options.leaves} --learning-rate {options.learning_rate:g}")
     budgets = (options.block_budget, options.divert_budget, options.label_budget)
     parts.append("--block-budget {:g} --divert-budget {:g} --label-budget {:g}".format(*budgets))
+    if options.seed != 1:
+        parts.append(f"--seed {options.seed}")
     return " ".join(parts)
 
 
-def _provenance(wanted: _Wanted) -> dict[str, Any]:
+def _provenance(wanted: Wanted) -> dict[str, Any]:
     import hashlib
 
     if wanted.seeds:
@@ -382,7 +283,47 @@ def _provenance(wanted: _Wanted) -> dict[str, Any]:
     return {"data": data}
 
 
+def _write_reference(out: Path, data: Labelled, made_from: str) -> None:
+    """Write down what calls looked like in training, beside the model: ``model drift`` compares later ones with it."""
+    from antifraud.scoring import Model
+    from antifraud.scoring.drift import make_reference, write_reference
+
+    made = Model.load(out)
+    digest, levels = made.manifest.digest, made.thresholds
+    scores = made.predict(data.X)
+    write_reference(make_reference(data.X, scores, made.features, levels, digest, made_from), out)
+
+
 # ---------------------------------------------------------------------- what people see
+
+
+def _say_trained(out: Path, metrics: dict[str, Any], what: str, as_json: bool) -> None:
+    from antifraud.scoring import Model
+
+    loaded = Model.load(out)
+    if as_json:
+        result = {
+            "model": loaded.id,
+            "out": str(out),
+            "thresholds": loaded.thresholds,
+            "certificate": loaded.manifest.certificate,
+            "metrics": metrics,
+        }
+        click.echo(msgspec.json.encode(result).decode())
+        return
+    click.echo(f"{loaded.id} -> {out}", err=True)
+    if what == "calls":
+        _say_metrics(metrics)
+    else:
+        from antifraud.cli.model_numbers import say_repeated
+
+        say_repeated(metrics["repeated"])
+    for level, certificate in loaded.manifest.certificate.items():
+        met = "" if certificate.met else f"; OVER BUDGET, the slice is too small: give more {what}"
+        click.echo(
+            f"{level} from {certificate.threshold:.4f}: {certificate.errors} of {certificate.n} benign {what}, "
+            f"at most {certificate.bound:.1e} with {certificate.confidence:.0%} confidence{met}"
+        )
 
 
 def _say_metrics(metrics: dict[str, Any]) -> None:
@@ -395,17 +336,3 @@ def _say_metrics(metrics: dict[str, Any]) -> None:
             f"{level}: {metrics['recall'][level]:.1%} of fraud calls, "
             f"{metrics['false_calls'][level]} of {metrics['benign_calls']} benign calls"
         )
-
-
-@contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """A bar on a terminal; None, and nothing shown, elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)

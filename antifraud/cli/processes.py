@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import logging
 import os
@@ -26,6 +25,8 @@ from antifraud.cli.supervisor import PARENT
 from antifraud.domain import ConfigError, Problem, QueueError, UsageError
 
 if TYPE_CHECKING:
+    from antifraud.decision import Decider
+    from antifraud.domain import Decision
     from antifraud.engine import Board
     from antifraud.settings import Settings
 
@@ -99,12 +100,15 @@ async def until(stop: asyncio.Event, *parts: Awaitable[None]) -> None:
 @click.option("--verbose", is_flag=True, help="Log more.")
 def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
     """Run the engine of one shard until it is told to stop (SIGTERM); SIGHUP reloads the rules."""
-    from antifraud.decision import load_bundle
-    from antifraud.engine import Board, Engine, EngineOptions
+    from antifraud.engine import Board, Engine, EngineOptions, RulesPlace
     from antifraud.engine.alerts import run_alerts
+    from antifraud.engine.rules_state import rules_state
 
     start_logging(verbose)
+    # Before the rules are read: what changes from here on is noticed later.
+    state = rules_state(read_settings(where).rules_dir)
     settings, decider = assemble(where, live=True)
+    rules = RulesPlace(settings.rules_dir, settings.utc_offset_min, state)
     url = require_redis(settings.redis.url)
     options = EngineOptions(
         shard=settings.shard,
@@ -118,7 +122,9 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
         timeout_s=settings.redis.socket_timeout_s,
         limits=memory_limits(settings),
         feedback=settings.engine.feedback,
+        watch_rules_s=settings.engine.watch_rules_s,
     )
+    explain = _explainer(decider) if settings.alerts.url else None
     board = Board(settings.shard)
     made: list[Engine] = []
     # Everything loaded so far lives as long as the process: the collector need never walk over it again.
@@ -126,12 +132,11 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
     gc.freeze()
 
     async def part(stop: asyncio.Event) -> None:
-        bundle = functools.partial(load_bundle, settings.rules_dir, settings.utc_offset_min)
-        running = Engine(options, decider, bundle, board.publish)
+        running = Engine(options, decider, rules, board.publish)
         made.append(running)
         parts: list[Awaitable[None]] = [running.run(stop, ready)]
         if settings.alerts.url:
-            parts.append(run_alerts(url, settings.shard, settings.alerts, stop))
+            parts.append(run_alerts(url, settings.shard, settings.alerts, stop, explain=explain))
         # The engine ends by itself when told to stop: a last snapshot and the counters are written first.
         tasks = [asyncio.ensure_future(task) for task in parts]
         try:
@@ -144,6 +149,17 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
 
     with _metrics(settings, board):
         serve(part, lambda: made[0].request_reload() if made else None)
+
+
+def _explainer(decider: Decider) -> Callable[[Decision], tuple[str, ...]] | None:
+    """What says why of scores, loaded and ready; None without a model."""
+    if decider.model is None:
+        return None
+    from antifraud.decision.explaining import DecisionExplainer
+
+    explainer = DecisionExplainer(decider.model, decider.bundle.windows, decider.policy)
+    explainer.warm()
+    return explainer.sentences
 
 
 def _metrics(settings: Settings, board: Board) -> contextlib.AbstractContextManager[object]:

@@ -20,21 +20,36 @@ from antifraud.domain import CallEvent, Quarantined, UsageError
 @settings_options
 @click.option("--format", "form", default="", help="Take the files as this format instead of recognising it.")
 @click.option("--mapping", default="", help="CDR: the mapping file (or its name in config/cdr/).")
+@click.option("--lists", type=click.Path(path_type=Path), help="Run-time entries: what `lists show --json` wrote.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the decisions here instead of standard output.")
 @click.option("--quarantine", type=click.Path(path_type=Path), help="Write what could not be understood here.")
 def replay(
-    files: tuple[Path, ...], form: str, mapping: str, out: Path | None, quarantine: Path | None, **where: Any
+    files: tuple[Path, ...],
+    form: str,
+    mapping: str,
+    lists: Path | None,
+    out: Path | None,
+    quarantine: Path | None,
+    **where: Any,
 ) -> None:
     """Decide about the calls of FILES: captures (pcap), CDR (CSV) or events (JSON Lines).
 
-    Writes one decision a call as JSON Lines to standard output, and a summary to standard error.
+    Writes one decision a call as JSON Lines to standard output, and a summary to standard error. Run-time entries of
+    lists hold from the first call on, whenever they were made, and only those that --lists gives.
     """
     from antifraud.backtest import EVENT_FILE, Replay, in_time_order
+    from antifraud.cli.run_time_lists import read_export
 
     readers = {EVENT_FILE.name: EVENT_FILE, **load_extensions("antifraud.readers")}
     if form and form not in readers:
         raise UsageError(f"there is no format {form!r}", hint=f"formats: {', '.join(sorted(readers))}")
+    changes = read_export(lists) if lists is not None else []
     settings, decider = assemble(where)
+    if changes:
+        from antifraud.engine.run_time_lists import RunTimeLists
+
+        unfit = RunTimeLists(decider).stand(changes)
+        click.echo(f"run-time entries of lists: {len(changes) - unfit} stand, {unfit} do not fit", err=True)
     options: Mapping[str, Any] = {"mapping": mapping, "config_dir": str(settings.config_dir)}
     chosen = [(path, readers[form] if form else _recognise(path, readers)) for path in files]
 

@@ -1,6 +1,6 @@
-"""``antifraud rules``: lint, test, explain and schema. Light on purpose: nothing here loads a fold or a model.
+"""``antifraud rules``: lint, test, explain and schema. Light on purpose: only a test with events loads a fold.
 
-fmt and new are in ``rules_editing``, diff, lock and promote in ``rules_release``.
+fmt and new are in ``rules_editing``, diff, lock and promote in ``rules_release``, reference in ``rules_reference``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import click
 
 from antifraud.cli.rules_editing import fmt, new
 from antifraud.cli.rules_folder import (
-    check_windows,
     count,
+    declared_windows,
     load,
     load_lock,
     problem_fields,
@@ -26,16 +26,20 @@ from antifraud.cli.rules_folder import (
     summary,
     tally,
     vocabulary,
+    vocabulary_files,
     write_json,
 )
+from antifraud.cli.rules_reference import reference
 from antifraud.cli.rules_release import diff, lock, promote
+from antifraud.cli.rules_replay import replay_of
 from antifraud.domain import BundleError, Problem, UsageError
 from antifraud.rulekit import Explanation, RuleSet, Term, TestResult, read_call, run_rule_tests, unproven_terms
-from antifraud.rulekit.crosscheck import cross_check
+from antifraud.rulekit.crosscheck import check_calendar, cross_check
 from antifraud.rulekit.findings import is_warning
 from antifraud.rulekit.lock import FILE as LOCK_FILE
 from antifraud.rulekit.lock import compare_with_lock
 from antifraud.rulekit.sources import RuleSources
+from antifraud.rulekit.stream import play
 
 _HELD: Final = {True: "holds", False: "fails", None: "unknown"}
 _COLOURS: Final = {True: "green", False: "red", None: "yellow"}
@@ -47,7 +51,7 @@ def rules() -> None:
     """Write, check, test and explain rules, and bring them into force."""
 
 
-for _command in (fmt, new, diff, lock, promote):
+for _command in (fmt, new, diff, lock, promote, reference):
     rules.add_command(_command)
 
 
@@ -71,18 +75,24 @@ def lint(context: click.Context, directory: str | None, strict: bool, today: str
     found: RuleSet | None = None
     windows = 0
     try:
-        windows = check_windows(folder)
+        windows = len(declared_windows(folder).names)
     except BundleError as error:
         problems += error.problems
     try:
         found = load(folder)
     except BundleError as error:
         # What is wrong with the windows has been said, and better, by those who read all of it.
-        said = {problem.where.file for problem in problems if problem.where is not None}
-        problems += [problem for problem in error.problems if problem.where is None or problem.where.file not in said]
+        said = {problem.where for problem in problems}
+        file = str(vocabulary_files(folder)[1]) if problems else ""
+        problems += [
+            problem
+            for problem in error.problems
+            if problem.where is None or (problem.where not in said and problem.where.file != file)
+        ]
     if found is not None:
         sources = RuleSources()
         problems += cross_check(found, sources, day)
+        problems += check_calendar(folder, day)
         try:
             known = load_lock(folder)
             if known is not None:
@@ -117,18 +127,34 @@ def lint(context: click.Context, directory: str | None, strict: bool, today: str
 @click.argument("directory", required=False)
 @click.option("--rule", "chosen", multiple=True, metavar="RULE", help="Only this rule; may be given several times.")
 @click.option("--strict", is_flag=True, help="Fail also when a term of a condition is not proven by any test.")
+@click.option(
+    "--config",
+    "config_dir",
+    metavar="DIR",
+    help="Directory of configuration, for tests with events: dial plan, trunks and switches. By default that in force.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the results as JSON.")
 @click.pass_context
-def test(context: click.Context, directory: str | None, chosen: tuple[str, ...], strict: bool, as_json: bool) -> None:
+def test(
+    context: click.Context,
+    directory: str | None,
+    chosen: tuple[str, ...],
+    strict: bool,
+    config_dir: str | None,
+    as_json: bool,
+) -> None:
     """Run the tests that stand in the rule files of DIRECTORY (by default the rules in force).
+
+    A test with events is replayed: facts and windows of the call that is judged are those that an engine would have.
 
     Exit code 0: all passed; 1: a test failed; 2: the rules do not compile or cannot be read.
     """
     folder = rules_folder(directory)
     found = load(folder)
     picked = [found.rule(name) for name in chosen] if chosen else list(found.rules)
-    results = [result for rule in picked for result in run_rule_tests(found, rule)]
-    unproven = [term for rule in picked if rule.tests for term in unproven_terms(found, rule)]
+    replay = replay_of(folder, found, config_dir)
+    results = [result for rule in picked for result in run_rule_tests(found, rule, replay)]
+    unproven = [term for rule in picked if rule.tests for term in unproven_terms(found, rule, replay)]
     failed = [result for result in results if not result.passed]
     if as_json:
         write_json(
@@ -136,6 +162,7 @@ def test(context: click.Context, directory: str | None, chosen: tuple[str, ...],
                 "directory": str(folder),
                 "rules": len(picked),
                 "passed": len(results) - len(failed),
+                "replayed": sum(result.test.stream is not None for result in results),
                 "failed": [_failure(result) for result in failed],
                 "unproven": [{"rule": term.rule, "term": term.term} for term in unproven],
             }
@@ -168,14 +195,16 @@ def test(context: click.Context, directory: str | None, chosen: tuple[str, ...],
     "file, - from standard input.",
 )
 @click.option("--rules", "directory", metavar="DIRECTORY", help="The rules; by default those in force.")
-@click.option("--language", default="en", show_default=True, help="The language of the reason: en, ru or kk.")
+@click.option(
+    "--language", default="en", show_default=True, help="The language of the reason and of holidays: en, ru, kk."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the explanation as JSON.")
 def explain(rule: str, call: str, directory: str | None, language: str, as_json: bool) -> None:
     """Say term by term what RULE makes of a call. What is not given is missing."""
     found = load(rules_folder(directory))
     chosen = found.rule(rule)
-    row = found.row(read_call(_call_text(call), found))
-    explanation = found.explain(rule, row)
+    row = found.row(read_call(_call_text(call), found, rule))
+    explanation = found.explain(rule, row, language=language)
     reason = chosen.reason.fill(language, found.reason_values(chosen, row)) if explanation.hit else ""
     if as_json:
         write_json({**_explanation(explanation), "reason": reason})
@@ -195,13 +224,16 @@ def explain(rule: str, call: str, directory: str | None, language: str, as_json:
 @click.argument("directory", required=False)
 def schema(directory: str | None) -> None:
     """Write the JSON Schemas that editors check rules with into DIRECTORY/schema/, after fields or windows changed."""
-    from antifraud.rulekit.schema import list_schema, rule_schema
+    from antifraud.features.schema import window_schema, windows_schema
+    from antifraud.rulekit.schema import calendar_schema, list_schema, rule_schema
 
     folder = rules_folder(directory)
     fields, windows = vocabulary(folder)
     try:
         (folder / "schema").mkdir(exist_ok=True)
-        for name, content in (("rule", rule_schema(fields, windows)), ("list", list_schema())):
+        rule = rule_schema(fields, windows, window_schema(own=True))
+        others = {"list": list_schema(), "calendar": calendar_schema(), "windows": windows_schema()}
+        for name, content in {"rule": rule, **others}.items():
             path = folder / "schema" / f"{name}.schema.json"
             path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
             click.echo(f"{path} written")
@@ -251,7 +283,23 @@ def _failure(result: TestResult) -> dict[str, Any]:
         "line": where.line,
         "expected": "hit" if result.test.expect_hit else "no_hit",
         "got": "hit" if result.hit else "no_hit",
+        "judged": _judged(result),
         "explanation": _explanation(result.explanation),
+    }
+
+
+def _judged(result: TestResult) -> dict[str, Any] | None:
+    """Which call of a test with events is judged, and after how many events."""
+    if result.test.stream is None:
+        return None
+    played = play(result.test.stream)
+    event = played.events[played.judged]
+    return {
+        "line": played.entry.line,
+        "at_s": round(event.ts - result.test.stream.starts, 3),
+        "after_events": played.judged,
+        "caller": event.caller_raw,
+        "callee": event.callee_raw,
     }
 
 
@@ -261,6 +309,11 @@ def _show_failure(result: TestResult) -> None:
     head = f"{result.test.where}: {result.pack}/{result.rule}"
     click.echo(f"{head}: {click.style('failed', fg='red')}: {result.test.name}")
     click.echo(f"  expected {wanted}, but the rule {got}")
+    judged = _judged(result)
+    if judged is not None:
+        parties = f"{judged['caller'] or 'a caller without number'} → {judged['callee']}"
+        after = count(judged["after_events"], "event")
+        click.echo(f"  judged: {parties} at {_length(judged['at_s'])}, after {after} (line {judged['line']})")
     _show_terms(result.explanation.terms, "    ")
     for note in result.explanation.exceptions:
         if note.held and not note.ended:
@@ -275,6 +328,16 @@ def _show_terms(terms: Sequence[Term], indent: str) -> None:
         values = ", ".join(f"{name} = {_shown(value)}" for name, value in term.values)
         line = f"{indent}{held} {'  ' * term.depth}{term.text}"
         click.echo(f"{line}{' ' * (width - len(term.text) - 2 * term.depth)}   {values}".rstrip())
+
+
+def _length(seconds: float) -> str:
+    """A length of time as tests write it: 3m20s."""
+    rest = seconds
+    shown = ""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        whole, rest = divmod(rest, size)
+        shown += f"{whole:.0f}{unit}" if whole else ""
+    return shown + (f"{rest:g}s" if rest or not shown else "")
 
 
 def _shown(value: object) -> str:

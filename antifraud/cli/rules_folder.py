@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -32,6 +32,10 @@ from antifraud.rulekit.findings import is_warning
 from antifraud.rulekit.lock import FILE as LOCK_FILE
 from antifraud.rulekit.lock import MAX_BYTES as MAX_LOCK_BYTES
 from antifraud.rulekit.lock import Lock, read_lock
+from antifraud.rulekit.window_names import read_own_windows
+
+if TYPE_CHECKING:
+    from antifraud.features import WindowSet
 
 # Loading
 
@@ -60,12 +64,13 @@ def vocabulary_files(folder: Path) -> tuple[Path, Path]:
     from antifraud.settings.directories import data_dir
 
     places = [folder / name for name in ("fields.yaml", "windows.yaml")]
-    fields, windows = (place if place.is_file() else data_dir("rules", env={}) / place.name for place in places)
+    # What is there but cannot be read is a mistake that is shown, not a file to pass over.
+    fields, windows = (place if os.path.lexists(place) else data_dir("rules", env={}) / place.name for place in places)
     return fields, windows
 
 
-def check_windows(folder: Path) -> int:
-    """How many windows are declared, each checked as the engine does; BundleError with what is wrong."""
+def declared_windows(folder: Path) -> WindowSet:
+    """The windows that are declared, each checked as the engine does; BundleError with what is wrong."""
     from antifraud.features import load_windows
 
     fields_file, windows_file = vocabulary_files(folder)
@@ -74,7 +79,7 @@ def check_windows(folder: Path) -> int:
     def where(text: str, place: Location, on: str) -> Predicate:
         return compile_where(text, place, fields, tuple(fields), on)
 
-    return len(load_windows(windows_file, where, taken=taken_names(fields)).names)
+    return load_windows(windows_file, where, taken=taken_names(fields), own=read_own_windows(folder))
 
 
 def load(folder: Path) -> RuleSet:

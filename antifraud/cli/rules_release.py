@@ -29,16 +29,18 @@ from antifraud.cli.rules_folder import (
     vocabulary_files,
     write_json,
 )
-from antifraud.domain import BundleError, Location, Problem, Stage, UsageError
+from antifraud.cli.rules_replay import replay_of
+from antifraud.domain import AntifraudError, Location, Problem, Stage, UsageError
 from antifraud.rulekit import RuleSet
 from antifraud.rulekit.comparison import LEVELS, Change, Comparison, ItemChange, compare, declarations
 from antifraud.rulekit.condition_layout import layout_condition
+from antifraud.rulekit.context_comparison import Regions, compare_calendars, compare_fields, compare_regions
 from antifraud.rulekit.documents import Sheet, parse_sheet, read_sheet
+from antifraud.rulekit.evaluation import shown_value
 from antifraud.rulekit.lock import FILE as LOCK_FILE
 from antifraud.rulekit.lock import LockEntry, content_of, write_lock
 from antifraud.rulekit.promotion import Decision, check_locking, check_promotion, decided, milder, with_rollout
-from antifraud.rulekit.rule import STAGES, Rule, read_rule
-from antifraud.rulekit.ruleset import shown_value
+from antifraud.rulekit.rule import LIVE, STAGES, Rule, read_rule
 from antifraud.rulekit.sources import RuleSources
 
 _COLOURS: Final = {"major": "red", "minor": "yellow", "patch": "green"}
@@ -54,10 +56,22 @@ _MOST_WINDOWS: Final = 4 * 1024 * 1024
 @click.argument("after", required=False)
 @click.option("--fail-on", type=click.Choice(LEVELS), help="Exit with 1 when something is as grave as this, or graver.")
 @click.option("--today", metavar="DATE", help="What had ended before this day does not count; by default today.")
+@click.option(
+    "--regions",
+    nargs=2,
+    metavar="BEFORE AFTER",
+    help="Also the parameters that regions have set: two configurations, or states in git such as HEAD~1:config.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the differences as JSON.")
 @click.pass_context
 def diff(
-    context: click.Context, before: str, after: str | None, fail_on: str | None, today: str | None, as_json: bool
+    context: click.Context,
+    before: str,
+    after: str | None,
+    fail_on: str | None,
+    today: str | None,
+    regions: tuple[str, str] | None,
+    as_json: bool,
 ) -> None:
     """Say what is different from BEFORE to AFTER, and how grave it is.
 
@@ -69,15 +83,19 @@ def diff(
     now = start_of_day(today)
     with _state(before) as (old, old_windows), _state(after) as (new, new_windows):
         found = compare(old, new, now=now, windows=(old_windows, new_windows))
+        found = msgspec.structs.replace(
+            found,
+            fields=tuple(compare_fields(old, new)),
+            calendars=tuple(compare_calendars(old, new)),
+            regions=tuple(compare_regions(old, new, *map(_regions, regions))) if regions else (),
+        )
     if as_json:
         write_json(
             {
                 "before": before,
                 "after": after or str(rules_folder(None)),
                 "level": found.level,
-                "rules": [_item("rule", item) for item in found.rules],
-                "lists": [_item("list", item) for item in found.lists],
-                "windows": [_item("window", item) for item in found.windows],
+                **{f"{kind}s": [_item(kind, item) for item in items] for kind, items in found.kinds},
             }
         )
     else:
@@ -92,21 +110,49 @@ def _state(place: str | None) -> Iterator[tuple[RuleSet, dict[str, str]]]:
     if place is None or Path(place).is_dir():
         yield _read(rules_folder(place))
         return
-    with tempfile.TemporaryDirectory(prefix="antifraud-rules-") as name:
-        shown = place if ":" in place else f"{place}:rules"
+    with _fetched(place, "rules") as folder:
+        yield _read(folder)
+
+
+def _regions(place: str) -> Regions:
+    """The parameters that each region has set in the configuration at a place."""
+    from antifraud.settings import load_settings
+
+    def read(folder: Path) -> Regions:
+        policy = load_settings(folder, env={}).policy()
+        return {code: region.params for code, region in policy.regions.items()}
+
+    if Path(place).is_dir():
+        return read(Path(place))
+    with _fetched(place, "config") as folder:
+        return read(folder)
+
+
+@contextlib.contextmanager
+def _fetched(place: str, what: str) -> Iterator[Path]:
+    """A folder with what git has at a place; problems found in it are said of that place."""
+    with tempfile.TemporaryDirectory(prefix=f"antifraud-{what}-") as name:
+        shown = place if ":" in place else f"{place}:{what}"
         folder = Path(name).resolve()
         _fetch(shown, folder)
         try:
-            yield _read(folder)
-        except BundleError as error:
-            raise BundleError.of(
-                [_elsewhere(problem, f"{folder}/", f"{shown}/") for problem in error.problems]
-            ) from None
+            yield folder
+        except AntifraudError as error:
+            problems = [_elsewhere(problem, f"{folder}/", f"{shown}/") for problem in error.problems]
+            raise type(error).of(problems) from None
 
 
 def _read(folder: Path) -> tuple[RuleSet, dict[str, str]]:
     sheet, _raw = read_sheet(vocabulary_files(folder)[1], limit=_MOST_WINDOWS)
-    return load(folder), declarations(parse_sheet(sheet, max_nodes=100_000))
+    rules = load(folder)
+    sources = RuleSources()
+    own = {
+        f"{rule.id}.{name}": node
+        for rule in rules.rules
+        if any("." in window for window in rule.windows)
+        for name, node in sources(rule).own_windows().items()
+    }
+    return rules, declarations(parse_sheet(sheet, max_nodes=100_000), own)
 
 
 def _elsewhere(problem: Problem, here: str, there: str) -> Problem:
@@ -167,9 +213,10 @@ def _item(what: str, item: ItemChange) -> dict[str, Any]:
 
 
 def _show(found: Comparison) -> None:
-    for what, items in (("rule", found.rules), ("list", found.lists), ("window", found.windows)):
+    for what, items in found.kinds:
         for item in items:
-            name = f"{item.pack}/{item.name}" if item.pack else f"{what} {item.name}"
+            named = item.name if item.name == what else f"{what} {item.name}"
+            name = f"{item.pack}/{item.name}" if item.pack else named
             click.echo(f"{_level(item.level)}  {name}")
             for change in item.changes:
                 _show_change(change)
@@ -177,11 +224,7 @@ def _show(found: Comparison) -> None:
     if found.level is None:
         click.echo("nothing is different")
         return
-    numbers = [
-        count(len(items), what)
-        for what, items in (("rule", found.rules), ("list", found.lists), ("window", found.windows))
-        if items
-    ]
+    numbers = [count(len(items), what) for what, items in found.kinds if items]
     click.echo(f"{', '.join(numbers)} different: {click.style(found.level, fg=_COLOURS[found.level], bold=True)}")
 
 
@@ -260,7 +303,8 @@ def lock(
         found = load(folder)
         known = load_lock(folder)
         rules = [found.rule(name) for name in chosen] if chosen and known is not None else list(found.rules)
-        locking, problems = check_locking(found, rules, known, RuleSources(), decision, str(path))
+        replay = replay_of(folder, found)
+        locking, problems = check_locking(found, rules, known, RuleSources(), decision, str(path), replay)
         done = bool(locking.added or locking.changed or locking.removed) or known is None
         if not problems and done:
             replace_files([(path, write_lock(locking.lock))])
@@ -333,7 +377,8 @@ def promote(
         share = share if share is not None and to is Stage.CANARY else 100.0
         known = load_lock(folder)
         sources = RuleSources()
-        problems: list[Problem] = [*check_promotion(found, chosen, known, sources, to, share, decision)]
+        replay = replay_of(folder, found)
+        problems: list[Problem] = [*check_promotion(found, chosen, known, sources, to, share, decision, replay)]
         entry: LockEntry | None = None
         before = chosen.stage
         if not problems:
@@ -366,7 +411,10 @@ def promote(
         shown = f"{stage} {shown_value(share)} %" if to is Stage.CANARY else stage
         click.echo(f"{chosen.pack}/{rule}: {before.value} → {shown}, version {entry.version}")
         click.echo(f"    {chosen.where.file} and {folder / LOCK_FILE} written; commit them together")
-        click.echo("    a running engine takes it when it is told to reload")
+        if any("." in window for window in chosen.windows) and (to in LIVE) != (before in LIVE):
+            click.echo("    restart the engine: the rule has windows of its own, and a running one keeps those it has")
+        else:
+            click.echo("    a running engine takes it in a few seconds (engine.watch_rules_s), or when told to reload")
     context.exit(1 if problems else 0)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Final
 
-from antifraud.scoring.manifest import Manifest
+from antifraud.scoring.manifest import NUMBERS, Manifest
 
 _SYNTHETIC: Final = (
     "**Trained on synthetic calls only.** The figures say how the model does on traffic that `antifraud simulate` "
@@ -19,9 +21,27 @@ _BOUND: Final = (
     "shadow mode must show whether that is enough where you are."
 )
 
+_NUMBERS: Final = (
+    "**A model of numbers**: it scores a network's own subscribers from a table, for people who look at them. "
+    "It takes no part in calls, and the engine refuses it. A score is the share of fraud among numbers like this one "
+    "in the table that it was trained on; where fraud is rarer, so it is among them."
+)
+_NUMBERS_BOUND: Final = (
+    "Exact binomial bound (Clopper-Pearson) on numbers that neither the trees nor the calibration saw; the number of "
+    "errors allowed followed from how many honest ones there are before a score was looked at. It assumes that the "
+    "numbers to be scored are drawn like those of the table: not from another network, month or tariff."
+)
+_RARE: Final = (
+    "A table for training has far more fraud than a network. Precision is therefore also worked out for one fraud "
+    "number in a thousand and in a hundred, from the shares found and hit; *at least* is with the upper bound of the "
+    "share hit instead of the share seen."
+)
+
 
 def card_text(manifest: Manifest) -> str:
     """The card of ``manifest``, in Markdown."""
+    if manifest.training.get("mode") == NUMBERS:
+        return _numbers_card(manifest)
     training, metrics = manifest.training, manifest.metrics
     slices = " / ".join(f"{n:,}" for n in training.get("slice_rows", []))
     lines = [f"# {manifest.name} {manifest.version}", "", _SYNTHETIC, ""]
@@ -36,23 +56,12 @@ def card_text(manifest: Manifest) -> str:
         f"trees were grown, stopped and calibrated, certified, and measured on {slices} calls; "
         "no campaign is in two slices"
     )
-    if training.get("command"):
-        lines += ["", "Made by", "", f"    {training['command']}"]
+    lines += _made_by(training)
     separation = (
         f"AUC {metrics['auc']:.4f}, average precision {metrics['average_precision']:.4f}, "
         f"{metrics['fraud_rows']:,} fraud and {metrics['benign_calls']:,} benign calls."
     )
-    lines += [
-        "",
-        "## Thresholds and what is certain about them",
-        "",
-        "| verdict | from score | budget | benign calls | above it | at most, with 95 % confidence | within budget |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for level in ("block", "divert", "label"):
-        c = manifest.certificate[level]
-        met = "yes" if c.met else "**no, the slice is too small**"
-        lines.append(f"| {level} | {c.threshold:.4f} | {c.budget:.0e} | {c.n:,} | {c.errors} | {c.bound:.2e} | {met} |")
+    lines += _thresholds(manifest, "benign calls")
     lines += [
         "",
         _BOUND,
@@ -77,8 +86,78 @@ def card_text(manifest: Manifest) -> str:
     for name, part in sorted(metrics["behaviour"].items(), key=lambda item: (not item[1]["fraud"], item[0])):
         fraud = "yes" if part["fraud"] else ""
         lines.append(f"| {name} | {fraud} | {part['rows']:,} | {part['label']} | {part['divert']} | {part['block']} |")
-    lines += ["", "## Features, in order", "", ", ".join(f"`{feature}`" for feature in manifest.features), ""]
-    return "\n".join(lines)
+    return "\n".join(lines + _features(manifest))
+
+
+def _numbers_card(manifest: Manifest) -> str:
+    training, repeated = manifest.training, manifest.metrics["repeated"]
+    grown, stopped, held_out = training["slice_rows"]
+    lines = [f"# {manifest.name} {manifest.version}", "", _NUMBERS, ""]
+    lines.append(f"- digest `{manifest.digest}`, LightGBM {training.get('lightgbm', '?')}")
+    lines.append(
+        f"- {training.get('trees')} trees, at most {training.get('leaves')} leaves each, "
+        f"{len(manifest.features)} columns"
+    )
+    lines.append(
+        f"- {training['rows']:,} numbers, {training['fraud_rows']:,} of them fraud; the trees were grown on "
+        f"{grown:,}, stopped and calibrated on {stopped:,}, certified on {held_out:,}"
+    )
+    if training.get("table_rows", training["rows"]) != training["rows"]:
+        lines.append(f"- a sample of {training['table_rows']:,} numbers in the table: more do not fit in memory")
+    lines += _made_by(training) + _thresholds(manifest, "honest numbers")
+    lines += [
+        "",
+        _NUMBERS_BOUND,
+        "",
+        f"## Measured in {repeated['rounds']} rounds of three quarters to learn, one to measure",
+        "",
+        "| | mean | deviation of one round |",
+        "|---|---|---|",
+    ]
+    for key, title in (("auc", "AUC"), ("average_precision", "average precision"), ("macro_f1", "macro F1 at 0.5")):
+        lines.append(f"| {title} | {repeated[key]:.4f} | {repeated[f'{key}_deviation']:.4f} |")
+    lines += [
+        "",
+        _RARE,
+        "",
+        "| from | fraud found | honest hit | precision at 0.1 % fraud | at least | precision at 1 % fraud | at least |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for level in ("block", "divert", "label", "even"):
+        part = repeated["levels"][level]
+        shares = []
+        for prevalence in ("0.001", "0.01"):
+            shares += [_share(part.get(f"precision_{prevalence}{ending}")) for ending in ("", "_at_least")]
+        title = "score 0.5" if level == "even" else level
+        lines.append(f"| {title} | {part['recall']:.1%} | {part['false']:.2%} | {' | '.join(shares)} |")
+    return "\n".join(lines + _features(manifest))
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.1%}"
+
+
+def _made_by(training: Mapping[str, Any]) -> list[str]:
+    return ["", "Made by", "", f"    {training['command']}"] if training.get("command") else []
+
+
+def _thresholds(manifest: Manifest, what: str) -> list[str]:
+    lines = [
+        "",
+        "## Thresholds and what is certain about them",
+        "",
+        f"| verdict | from score | budget | {what} | above it | at most, with 95 % confidence | within budget |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for level in ("block", "divert", "label"):
+        c = manifest.certificate[level]
+        met = "yes" if c.met else "**no, the slice is too small**"
+        lines.append(f"| {level} | {c.threshold:.4f} | {c.budget:.0e} | {c.n:,} | {c.errors} | {c.bound:.2e} | {met} |")
+    return lines
+
+
+def _features(manifest: Manifest) -> list[str]:
+    return ["", "## Features, in order", "", ", ".join(f"`{feature}`" for feature in manifest.features), ""]
 
 
 def _row(title: str, values: dict[str, Any], form: str) -> str:

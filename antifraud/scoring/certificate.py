@@ -45,10 +45,15 @@ def upper_bound(errors: int, n: int, confidence: float = CONFIDENCE) -> float:
         raise ValueError(f"{errors} errors among {n}")
     if errors == n:
         return 1.0
-    # log C(n, k) for k = 0 ... errors; the bound is the rate at which so few errors have probability 1 - confidence.
+    return _rate_at(errors, n, confidence, errors / n)
+
+
+def _rate_at(errors: int, n: int, confidence: float, low: float) -> float:
+    """The rate, above ``low``, at which no more than ``errors`` among ``n`` have probability 1 - confidence."""
+    # log C(n, k) for k = 0 ... errors.
     k = np.arange(errors + 1, dtype=np.float64)
     choose = np.concatenate([[0.0], np.cumsum(np.log(n - k[1:] + 1) - np.log(k[1:]))])
-    low, high = errors / n, 1.0
+    high = 1.0
     for _ in range(200):
         middle = (low + high) / 2
         if middle in (low, high):
@@ -103,4 +108,7 @@ def certify(
 
 def lower_bound(errors: int, n: int, confidence: float = CONFIDENCE) -> float:
     """The exact one-sided lower confidence bound of a binomial rate."""
-    return 1.0 - upper_bound(n - errors, n, confidence) if n else 0.0
+    if not 0 <= errors <= n:
+        raise ValueError(f"{errors} errors among {n}")
+    # The rate at which so many errors have probability 1 - confidence: one fewer, at most, has the rest of it.
+    return _rate_at(errors - 1, n, 1.0 - confidence, 0.0) if errors else 0.0

@@ -29,6 +29,11 @@ class Trained(Protocol):
         ...
 
     @property
+    def of_numbers(self) -> bool:
+        """Whether it scores numbers from tables instead of calls."""
+        ...
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The columns, in the order that the model takes them in."""
         ...
@@ -45,6 +50,11 @@ def columns_of(model: Trained, windows: Mapping[str, str], facts: Sequence[str])
     ModelError when a feature is neither, or a window has another content than the model was trained on. Windows that
     the model does not use, and the order of all, are no matter.
     """
+    if model.of_numbers:
+        raise ModelError(
+            f"the model {model.id} scores numbers from tables, not calls",
+            hint="name a model of calls, or score a table with it: antifraud model score",
+        )
     at = {name: len(windows) + index for index, name in enumerate(facts)}
     stands = {name: index for index, name in enumerate(windows)}
     places, missing, changed, unknown = [], [], [], []

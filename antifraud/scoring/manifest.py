@@ -17,6 +17,8 @@ from antifraud.scoring.calibration import Calibration
 from antifraud.scoring.certificate import Certificate
 
 FORMAT: Final = 2
+#: ``training.mode`` of a model of subscribers' numbers; a model of calls says nothing there.
+NUMBERS: Final = "numbers"
 RETRAIN: Final = "train it again: antifraud model train"
 RESTORE: Final = "restore the model's directory from version control, or train it again: antifraud model train"
 
@@ -37,11 +39,20 @@ class Artefact(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Usual(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Values of honest calls that have one: 5 % lie below ``low``, half below ``median``, 5 % above ``high``."""
+
+    low: float
+    median: float
+    high: float
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The manifest as it is written. ``digest`` seals everything that changes scores or verdicts; not the stage.
 
     ``windows`` maps those of ``features`` that are windows to the digest of the content they were trained on; the
-    other features are facts.
+    other features are facts. ``usual`` is for explanations; features that honest calls never have are not in it, and
+    models that were trained before it was written have none of it.
     """
 
     format: int
@@ -58,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     certificate: dict[str, Certificate]
     training: dict[str, Any]
     metrics: dict[str, Any]
+    usual: dict[str, Usual] = {}
 
     def sealed(self) -> str:
         """The digest that this manifest ought to carry: 16 hex digits."""
@@ -100,12 +112,22 @@ def read_manifest(path: Path) -> Manifest:
     odd = sorted(manifest.windows.keys() - set(manifest.features))
     if odd:
         raise ModelError(f"{path}: windows names {odd[0]!r}, which is none of the features", hint=RESTORE)
+    _check_usual(manifest, path)
     if manifest.sealed() != manifest.digest:
         raise ModelError(
             f"{path}: the digest does not match: features, windows, thresholds, calibration or file hashes were edited",
             hint="thresholds of a region belong in config/regions/ (block_at, divert_at, label_at); " + RESTORE,
         )
     return manifest
+
+
+def _check_usual(manifest: Manifest, path: Path) -> None:
+    for name, usual in manifest.usual.items():
+        if name not in manifest.features:
+            raise ModelError(f"{path}: usual names {name!r}, which is none of the features", hint=RESTORE)
+        values = (usual.low, usual.median, usual.high)
+        if not all(map(math.isfinite, values)) or list(values) != sorted(values):
+            raise ModelError(f"{path}: usual values of {name} are not three numbers that rise", hint=RESTORE)
 
 
 def check_thresholds(thresholds: Thresholds, where: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,9 +23,11 @@ from antifraud.scoring import calibration as calibrating
 from antifraud.scoring.calibration import Calibration
 from antifraud.scoring.card import card_text
 from antifraud.scoring.certificate import Certificate, certify
-from antifraud.scoring.manifest import FORMAT, Artefact, Manifest, Thresholds, write_manifest
+from antifraud.scoring.forest import Forest, read_forest
+from antifraud.scoring.manifest import FORMAT, Artefact, Manifest, Thresholds, Usual, write_manifest
 from antifraud.scoring.metrics import auc, average_precision, recall
-from antifraud.scoring.model import CARD, GOLDEN, MANIFEST, TREES, Model, golden_text, raw_scores, sha256
+from antifraud.scoring.model import CARD, GOLDEN, MANIFEST, TREES, Model, golden_text, sha256
+from antifraud.scoring.usual import usual_values
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -47,6 +49,7 @@ _GOLDEN_ROWS: Final = 40
 _PAUSE_S: Final = 6 * 3600.0
 _SNAP: Final = 0.08
 _LEAK_AUC: Final = 0.9995
+_FEW_VALUES: Final = 64
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -60,6 +63,8 @@ class Options(msgspec.Struct, frozen=True):
     leaves: int = 31
     learning_rate: float = 0.1
     min_leaf: int = 100
+    feature_fraction: float = 0.9
+    bagging_fraction: float = 0.9
     patience: int = 20
     slices: tuple[float, float, float] = (0.46, 0.58, 0.83)
     block_budget: float = 1e-4
@@ -106,24 +111,12 @@ def train(
     options = options if options is not None else Options()
     names = tuple(names)
     _check(rows, names)
-    _check_out(out)
+    check_out(out)
     slices = split(rows, options.slices)
     grow, stop, choose, measure = (_taken(rows, chosen) for chosen in slices)
-    booster = _grow(grow, stop, names, options, on_round)
-    fitted = calibrating.fit(raw_scores(booster, stop.X), stop.y)
-    scores = fitted.probabilities(raw_scores(booster, choose.X))
-    benign = scores[~choose.y]
-    certificates = {
-        "block": certify(benign, options.block_budget, floor=options.block_floor, margin=options.margin),
-        "divert": certify(benign, options.divert_budget, floor=options.divert_floor, margin=options.margin),
-        "label": certify(benign, options.label_budget, floor=options.label_floor, margin=options.margin),
-    }
-    thresholds = Thresholds(
-        label=certificates["label"].threshold,
-        divert=certificates["divert"].threshold,
-        block=certificates["block"].threshold,
-    )
-    metrics = measured(measure, fitted.probabilities(raw_scores(booster, measure.X)), thresholds, names)
+    grown = grow_trees(grow, stop, names, options, on_round)
+    certificates, thresholds = certified(grown.probabilities(choose.X)[~choose.y], options)
+    metrics = measured(measure, grown.probabilities(measure.X), thresholds, names)
     training: dict[str, Any] = {
         "rows": len(rows.y),
         "fraud_rows": int(rows.y.sum()),
@@ -131,19 +124,75 @@ def train(
         "slice_fraud_rows": [int(part.y.sum()) for part in (grow, stop, choose, measure)],
         "first_ts": float(rows.ts.min()),
         "last_ts": float(rows.ts.max()),
-        "trees": best_trees(booster),
+        **how_grown(grown, options),
+        **(provenance or {}),
+    }
+    used = {column: windows[column] for column in names if column in windows}
+    usual = usual_values(grow.X[~grow.y], names)
+    draft = Draft(
+        name, version, options.stage, names, used, grown.calibration, thresholds, certificates, training, metrics, usual
+    )
+    write(out, draft, grown, measure.X)
+    return metrics
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """Trees with their calibration: LightGBM's text of them, and the form that the engine walks."""
+
+    text: str
+    forest: Forest
+    calibration: Calibration
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """Calibrated probabilities of ``rows``."""
+        return self.calibration.probabilities(self.forest.raw_scores(rows))
+
+
+def grow_trees(
+    grow: Rows, stop: Rows, names: Sequence[str], options: Options, on_round: Callable[[int, int], None] | None
+) -> Grown:
+    """Trees grown on ``grow``, stopped and calibrated on ``stop``.
+
+    ModelError when LightGBM does not predict the bits that the engine finds in its trees.
+    """
+    booster = _grow(grow, stop, names, options, on_round)
+    text = _without_parameters(booster.model_to_string(num_iteration=best_trees(booster)))
+    forest = read_forest(text, TREES)
+    raw = forest.raw_scores(stop.X)
+    theirs = np.asarray(booster.predict(stop.X, raw_score=True, num_threads=1), dtype=np.float64)
+    if theirs.tobytes() != raw.tobytes():
+        raise ModelError(
+            f"LightGBM {_lightgbm_version()} predicts otherwise than the engine would with the same trees",
+            hint="train with the version of LightGBM that the package asks for, and report this",
+        )
+    return Grown(text, forest, calibrating.fit(raw, stop.y))
+
+
+def certified(benign: Floats, options: Options) -> tuple[dict[str, Certificate], Thresholds]:
+    """Certificates and thresholds by verdict, from the scores of a benign slice that nothing was fitted on."""
+    certificates = {
+        "block": certify(benign, options.block_budget, floor=options.block_floor, margin=options.margin),
+        "divert": certify(benign, options.divert_budget, floor=options.divert_floor, margin=options.margin),
+        "label": certify(benign, options.label_budget, floor=options.label_floor, margin=options.margin),
+    }
+    return certificates, Thresholds(
+        label=certificates["label"].threshold,
+        divert=certificates["divert"].threshold,
+        block=certificates["block"].threshold,
+    )
+
+
+def how_grown(grown: Grown, options: Options) -> dict[str, Any]:
+    """What the manifest says about the growing."""
+    return {
+        "trees": grown.forest.trees,
         "leaves": options.leaves,
         "learning_rate": options.learning_rate,
         "min_leaf": options.min_leaf,
         "seed": options.seed,
         "margin": options.margin,
         "lightgbm": _lightgbm_version(),
-        **(provenance or {}),
     }
-    used = {column: windows[column] for column in names if column in windows}
-    draft = _Draft(name, version, options.stage, names, used, fitted, thresholds, certificates, training, metrics)
-    _write(out, draft, booster, measure.X)
-    return metrics
 
 
 def split(rows: Rows, at: tuple[float, float, float]) -> tuple[npt.NDArray[np.int64], ...]:
@@ -235,7 +284,7 @@ def _check(rows: Rows, names: Sequence[str]) -> None:
         raise ModelError("rows, times, campaigns and behaviours are not of one length")
     if len(set(names)) != len(names):
         raise ModelError("a feature is named twice", hint="rename it in rules/windows.yaml")
-    odd = [name for name in names if not name.isascii() or any(letter in name for letter in ' ",:[]{}\t\n')]
+    odd = [name for name in names if not is_feature_name(name)]
     if odd:
         raise ModelError(f"LightGBM cannot name a feature {odd[0]!r}", hint="use a-z, 0-9 and _")
     if count < 1000:
@@ -248,18 +297,35 @@ def _check(rows: Rows, names: Sequence[str]) -> None:
     if rows.y.all() or not rows.y.any():
         what = "fraud" if rows.y.all() else "honest"
         raise ModelError(f"all {count} calls are {what}: one class teaches nothing", hint="give events of both kinds")
-    for index, column in enumerate(names):
-        values = np.nan_to_num(rows.X[:, index], nan=-1.0)
-        alone = auc(rows.y, values)
-        if max(alone, 1.0 - alone) > _LEAK_AUC:
-            raise ModelError(
-                f"the feature {column} alone separates fraud from honest calls (AUC {max(alone, 1 - alone):.4f}): "
-                "it leaks the label",
-                hint="look how it is computed: nothing that is known after the call may be in it",
-            )
+    for column, alone in leaks(rows.X, rows.y, names):
+        raise ModelError(
+            f"the feature {column} alone separates fraud from honest calls (AUC {alone:.4f}): it leaks the label",
+            hint="look how it is computed: nothing that is known after the call may be in it",
+        )
 
 
-def _check_out(out: Path) -> None:
+def is_feature_name(name: str) -> bool:
+    """Whether LightGBM's text form can carry ``name``."""
+    return name.isascii() and name.isprintable() and not any(letter in name for letter in ' ",:[]{}=')
+
+
+def leaks(values: Floats, y: Bools, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """The columns that alone tell fraud from honest, by their values or by being missing, with that AUC."""
+    for index, name in enumerate(names):
+        column = values[:, index]
+        missing = np.isnan(column)
+        lowest = column.min(initial=0.0, where=~missing) - 1.0
+        found = [auc(y, np.where(missing, lowest, column)), auc(y, missing.astype(np.float64))]
+        distinct, inverse = np.unique(column, return_inverse=True)
+        if len(distinct) <= _FEW_VALUES:  # a code: which values are fraud follows no order
+            rates = np.bincount(inverse, weights=y) / np.bincount(inverse)
+            found.append(auc(y, rates[inverse]))
+        alone = max(max(one, 1.0 - one) for one in found)
+        if alone > _LEAK_AUC:
+            yield name, alone
+
+
+def check_out(out: Path) -> None:
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
         raise ModelError(f"{out} exists and is no model", hint="give --out a new directory, or one that holds a model")
 
@@ -275,8 +341,8 @@ def _grow(
         "num_leaves": options.leaves,
         "learning_rate": options.learning_rate,
         "min_data_in_leaf": min(options.min_leaf, max(1, len(grow.y) // 50)),
-        "feature_fraction": 0.9,
-        "bagging_fraction": 0.9,
+        "feature_fraction": options.feature_fraction,
+        "bagging_fraction": options.bagging_fraction,
         "bagging_freq": 1,
         "lambda_l2": 1.0,
         "monotone_constraints": [MONOTONE.get(name, 0) for name in names],
@@ -313,7 +379,7 @@ def _lightgbm_version() -> str:
     return str(lightgbm.__version__)
 
 
-class _Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True):
     """What goes into the manifest beside hashes and digest."""
 
     name: str
@@ -326,14 +392,14 @@ class _Draft(msgspec.Struct, frozen=True):
     certificate: dict[str, Certificate]
     training: dict[str, Any]
     metrics: dict[str, Any]
+    usual: dict[str, Usual] = {}
 
 
-def _write(out: Path, draft: _Draft, booster: Booster, measured_rows: Floats) -> None:
-    trees = _without_parameters(booster.model_to_string(num_iteration=best_trees(booster))).encode()
-    sample = _golden_sample(raw_scores(booster, measured_rows))
-    rows = measured_rows[sample]
-    scores = draft.calibration.probabilities(raw_scores(booster, rows))
-    golden = golden_text(draft.features, rows, scores).encode()
+def write(out: Path, draft: Draft, grown: Grown, measured_rows: Floats) -> None:
+    """Write the model to the directory ``out``, with golden rows out of ``measured_rows``; all of it or nothing."""
+    trees = grown.text.encode()
+    rows = measured_rows[_golden_sample(grown.forest.raw_scores(measured_rows))]
+    golden = golden_text(draft.features, rows, grown.probabilities(rows)).encode()
     manifest = Manifest(
         format=FORMAT,
         digest="",

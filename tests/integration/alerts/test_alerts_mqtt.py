@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from antifraud.domain import Decision, Reason
-from antifraud.engine.alerts import GROUP, run_alerts
+from antifraud.engine.alerts import GROUP, Explain, run_alerts
 from antifraud.queues import EmbeddedRedis, Keys, connect, encode_decision
 from antifraud.settings import AlertSettings
 
@@ -43,9 +45,9 @@ async def write(redis: Any, *decisions: Decision) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(url: str, options: AlertSettings) -> AsyncIterator[None]:
+async def running(url: str, options: AlertSettings, explain: Explain | None = None) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(run_alerts(url, "kz", options, stop))
+    task = asyncio.create_task(run_alerts(url, "kz", options, stop, explain=explain))
     try:
         yield
     finally:
@@ -114,6 +116,7 @@ async def test_every_region_and_verdict_has_its_topic_and_what_is_allowed_stays_
         "target": "sip:desk@kz-71.desk.example",
         "score": 0.98,
         "late": False,
+        "explanation": [],
     }
     assert by_id["d0008"]["late"] is True
     assert by_id["d0008"]["score"] is None
@@ -258,3 +261,42 @@ async def test_whoever_turns_alerts_on_is_not_told_about_days_that_are_over(
     async with running(redis_server.url, options):
         await until(lambda: "d0002" in inbox.ids)
     assert inbox.ids == {"d0002"}
+
+
+async def test_alerts_say_why_of_the_score_and_never_wait_long_for_it(
+    redis: Any, redis_server: EmbeddedRedis, inbox: Any, options: AlertSettings, until: Callable[..., Any]
+) -> None:
+    threads = set()
+
+    def explain(one: Decision) -> tuple[str, ...]:
+        threads.add(threading.current_thread())
+        time.sleep(0.3 if one.id == "d0002" else 0)
+        return ("почему", one.id)
+
+    await write(redis, decision(0), *(decision(number, features=(1.0, None)) for number in (1, 2, 3)))
+    async with running(redis_server.url, options, explain):
+        await until(lambda: "d0003" in inbox.ids)
+        await write(redis, decision(4, features=(1.0, None)))
+        await until(lambda: "d0004" in inbox.ids)
+    said = {payload["id"]: payload["explanation"] for _topic, payload in inbox.messages}
+    assert said == {
+        "d0000": [],
+        "d0001": ["почему", "d0001"],
+        "d0002": ["почему", "d0002"],
+        "d0003": [],  # the time for this batch was over
+        "d0004": ["почему", "d0004"],
+    }
+    assert threading.current_thread() not in threads
+    assert await redis.hget(KEYS.counters, "alerts.unexplained") == b"1"
+
+
+async def test_alerts_go_on_when_nothing_can_be_explained(
+    redis: Any, redis_server: EmbeddedRedis, inbox: Any, options: AlertSettings, until: Callable[..., Any]
+) -> None:
+    def explain(one: Decision) -> tuple[str, ...]:
+        raise ValueError(one.id)
+
+    await write(redis, decision(1, features=(1.0,)), decision(2, features=(1.0,)))
+    async with running(redis_server.url, options, explain):
+        await until(lambda: {"d0001", "d0002"} <= set(inbox.ids))
+    assert [payload["explanation"] for _topic, payload in inbox.messages] == [[], []]

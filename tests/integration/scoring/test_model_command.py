@@ -46,8 +46,8 @@ def test_training_from_files_uses_the_same_rows(model_dir: Path, tmp_path: Path)
     files = _run("model", "evaluate", str(model_dir), *paths, "--json")
     seeds = _run("model", "evaluate", str(model_dir), "--seeds", "1", "--calls", "1000", "--json")
     assert files.returncode in (0, 1), files.stderr
-    assert json.loads(files.stdout)["metrics"]["rows"] == 2000
-    assert json.loads(seeds.stdout)["metrics"]["rows"] == 1000
+    assert json.loads(files.stdout)["calls"] == 2000
+    assert json.loads(seeds.stdout)["calls"] == 1000
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_a_model_of_some_features_is_trained_evaluated_and_shown(
     assert "--features" not in whole["training"]["command"]
     again = _run(*command.split()[1:], "--out", str(tmp_path / "again" / "1"), "--name", "few")
     assert again.returncode == 0, again.stderr
-    for name in ("manifest.toml", "model.txt", "golden.csv"):
+    for name in ("manifest.toml", "model.txt", "golden.csv", "reference.json"):
         assert (tmp_path / "again" / "1" / name).read_bytes() == (out / name).read_bytes()
     measured = _run("model", "evaluate", str(out), "--seeds", "21", "--calls", "1000", "--json")
     assert measured.returncode in (0, 1), measured.stderr
-    metrics = json.loads(measured.stdout)["metrics"]
-    assert metrics["rows"] == 1000
-    assert "unseen_callers" in metrics  # whether or not the model knows a caller's age
+    report = json.loads(measured.stdout)
+    assert report["calls"] == 1000
+    assert report["unseen_callers"]  # whether or not the model knows a caller's age
     assert (
         f"{len(manifest['features'])} features: {len(manifest['windows'])} windows"
         in _run("model", "card", str(out)).stdout

@@ -32,6 +32,11 @@ def test_bounds_agree_with_scipy() -> None:
         )
 
 
+@pytest.mark.parametrize(("errors", "n"), [(1, 50), (5, 100), (49, 60), (100, 100), (3, 1000)])
+def test_the_lower_bound_is_the_rate_at_which_so_many_errors_are_a_5_percent_chance(errors: int, n: int) -> None:
+    assert 1.0 - _tail(errors - 1, n, lower_bound(errors, n)) == pytest.approx(0.05, rel=1e-6)
+
+
 def test_ends_and_nonsense() -> None:
     assert upper_bound(7, 7) == 1.0
     assert lower_bound(0, 100) == 0.0

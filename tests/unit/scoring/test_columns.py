@@ -19,6 +19,7 @@ MEND = (
 
 class Trained:
     id = "toy/1@0123abcd"
+    of_numbers = False
 
     def __init__(self, *features: str, windows: Mapping[str, str] = WINDOWS) -> None:
         self.features = features
@@ -71,6 +72,17 @@ def test_what_does_not_fit_is_said(features: tuple[str, ...], windows: Mapping[s
     with pytest.raises(ModelError) as caught:
         columns_of(Trained(*features), windows, facts)
     assert caught.value.render() == f"the model toy/1@0123abcd does not fit these rules: {said}\n    {hint}"
+
+
+def test_a_model_of_numbers_is_no_model_of_calls() -> None:
+    model = Trained("age", "hour")
+    model.of_numbers = True
+    with pytest.raises(ModelError) as caught:
+        columns_of(model, WINDOWS, FACTS)
+    assert caught.value.render() == (
+        "the model toy/1@0123abcd scores numbers from tables, not calls\n"
+        "    name a model of calls, or score a table with it: antifraud model score"
+    )
 
 
 def test_of_many_windows_the_first_are_named() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from antifraud.scoring.calibration import Calibration, fit
-from antifraud.scoring.metrics import auc, average_precision, recall
+from antifraud.scoring.metrics import auc, average_precision, pr_curve, recall, roc_curve, threshold_at
 
 
 def test_auc_is_the_share_of_pairs_in_order() -> None:
@@ -61,3 +61,29 @@ def test_probabilities_are_probabilities_at_the_extremes() -> None:
     assert p[2] == 0.5
     assert p.min() >= 0.0
     assert p.max() <= 1.0
+
+
+def test_a_threshold_lets_no_more_through_than_it_may() -> None:
+    rng = np.random.default_rng(1)
+    for benign in (rng.random(5000), rng.integers(0, 9, 5000) / 8.0, np.ones(100)):
+        for rate in (0.0, 1e-4, 0.01, 0.3, 1.0):
+            at = threshold_at(benign, rate)
+            assert np.count_nonzero(benign >= at) <= rate * len(benign)
+            lower = benign[benign < at]
+            if len(lower):  # the next lower one would let too many through
+                assert np.count_nonzero(benign >= lower.max()) > rate * len(benign)
+    assert threshold_at(np.zeros(0), 0.5) == np.inf
+
+
+def test_curves_agree_with_counting_at_every_threshold() -> None:
+    rng = np.random.default_rng(2)
+    y, score = rng.random(400) < 0.3, rng.integers(0, 30, 400) / 30.0
+    false, found = roc_curve(y, score)
+    recalls, precision = pr_curve(y, score)
+    steps = np.unique(score)[::-1]
+    assert false.tolist() == [0.0, *(np.mean(score[~y] >= at) for at in steps)]
+    assert found.tolist() == [0.0, *(np.mean(score[y] >= at) for at in steps)]
+    assert recalls.tolist() == found[1:].tolist()
+    assert precision.tolist() == [np.mean(y[score >= at]) for at in steps]
+    area = (np.diff(false) * (found[1:] + found[:-1]) / 2).sum()
+    assert area == pytest.approx(auc(y, score))

@@ -108,6 +108,22 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda d: _reseal(d, windows={"caller_age": "a", "other": "b"}),
         "windows names 'other', which is none of the features",
     ),
+    "usual values of nothing": (
+        lambda d: _edit(d / "manifest.toml", r"\[usual\]\n", "[usual]\nother = [0.0, 1.0, 2.0]\n"),
+        "usual names 'other', which is none of the features",
+    ),
+    "usual values that fall": (
+        lambda d: _edit(d / "manifest.toml", r"(?m)^noise = \[.*\]$", "noise = [0.5, 0.4, 0.9]"),
+        "usual values of noise are not three numbers that rise",
+    ),
+    "usual values that are no numbers": (
+        lambda d: _edit(d / "manifest.toml", r"(?m)^noise = \[.*\]$", "noise = [0.5, nan, 0.9]"),
+        "usual values of noise are not three numbers that rise",
+    ),
+    "two usual values": (
+        lambda d: _edit(d / "manifest.toml", r"(?m)^noise = \[.*\]$", "noise = [0.5, 0.9]"),
+        "expected `array` of at least len",
+    ),
     "windows not said": (lambda d: _edit(d / "manifest.toml", r"\[windows\]", "[window]"), "window"),
     "manifest cut": (_cut("manifest.toml", 200), "manifest.toml"),
     "not TOML": (lambda d: (d / "manifest.toml").write_text("{"), "not TOML"),
@@ -189,3 +205,25 @@ def test_lightgbm_is_imported_when_it_is_needed_and_not_before() -> None:
     program = "import sys, antifraud.scoring, antifraud.scoring.training; print('lightgbm' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_loading_and_predicting_need_no_lightgbm(model_dir: Path) -> None:
+    program = (
+        "import sys, numpy, pathlib; from antifraud.scoring import Model\n"
+        "model = Model.load(pathlib.Path(sys.argv[1])); model.predict(numpy.zeros((20, 4)))\n"
+        "print('lightgbm' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(model_dir)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_rows_of_any_layout_and_kind_are_scored_alike(model_dir: Path) -> None:
+    model = Model.load(model_dir)
+    rows = np.random.default_rng(6).integers(0, 9, (64, _names(model))).astype(np.float64)
+    expected = model.predict(rows).tobytes()
+    frozen = rows.copy()
+    frozen.flags.writeable = False
+    wide = np.zeros((64, 2 * _names(model)))
+    wide[:, ::2] = rows
+    for same in (frozen, wide[:, ::2], rows.astype(np.float32), rows.astype(np.int64), rows[::-1].copy()[::-1]):
+        assert model.predict(same).tobytes() == expected

@@ -1,0 +1,260 @@
+"""``antifraud backtest``: what each rule hits over labelled events, and whether it keeps its budget of false hits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from antifraud.cli.labelled_events import Wanted, progress_bar, sources, wanted
+from antifraud.domain import UsageError
+
+if TYPE_CHECKING:
+    from antifraud.backtest.hits import HitCount, LabelledEvent, RuleHits
+    from antifraud.rulekit import RuleSet
+    from antifraud.simulator import SimulatedEvent
+
+_COLOURS: Final = {"kept": "green", "open": "yellow", "above": "red"}
+_HEAD: Final = ("rule", "stage", "verdict", "honest", "callers", "/million", "at most", "budget", "", "fraud", "alone")
+_RIGHT: Final = (3, 4, 5, 6, 7, 9, 10)
+_MOST_SHOWN: Final = 1000
+_MOST_NAMED: Final = 8
+_WIDTH: Final = 110
+
+
+@click.command()
+@click.option("--rules", "rules_dir", default="", metavar="DIR", help="The rules; by default those in force.")
+@click.option(
+    "--against",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file of labelled events, as antifraud simulate writes them; may be given several times.",
+)
+@click.option("--seeds", default="", metavar="1-8", help="Simulate these seeds instead; without files, seed 1.")
+@click.option("--calls", type=int, default=100_000, show_default=True, help="With --seeds: calls of each seed.")
+@click.option("--days", type=float, default=1.0, show_default=True, help="With --seeds: days of each seed.")
+@click.option("--start", default="", help="With --seeds: when the first begins; by default each at another hour.")
+@click.option("--scenario", default="national", show_default=True, help="With --seeds: the scenario.")
+@click.option("--clean", is_flag=True, help="Leave the fraudulent calls out: honest traffic and nothing else.")
+@click.option(
+    "--rule", "chosen", multiple=True, metavar="RULE", help="Show only this rule; may be given several times."
+)
+@click.option(
+    "--show", type=click.IntRange(0, _MOST_SHOWN), default=0, help="Show so many honest calls that each rule hit."
+)
+@click.option("--prove", is_flag=True, help="Fail also where too few calls show that a rule keeps its budget.")
+@click.option("--config", "config_dir", default="", metavar="DIR", help="Directory of configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
+@click.pass_context
+def backtest(
+    context: click.Context,
+    rules_dir: str,
+    files: tuple[Path, ...],
+    seeds: str,
+    calls: int,
+    days: float,
+    start: str,
+    scenario: str,
+    clean: bool,
+    chosen: tuple[str, ...],
+    show: int,
+    prove: bool,
+    config_dir: str,
+    as_json: bool,
+) -> None:
+    """Count what each rule hits over a day of calls, drafts too, each as if it were at enforce.
+
+    Honest calls that are hit are false hits. A rule at canary or enforce declares how many of a million it may hit
+    (rollout.false_hits_per_million), and must keep that.
+
+    Exit code 0: every such rule keeps its budget, as far as these calls can tell; 1: one is above it, or has none;
+    2: used wrongly.
+    """
+    plan = _plan(files, seeds, calls, days, start, scenario, config_dir)
+    rules, count = _ready(rules_dir, config_dir, show)
+    for name in chosen:
+        rules.rule(name)
+    named = []
+    with progress_bar("calls", plan.total) as advance:
+        for name, events in sources(plan):
+            named.append(name)
+            count.add(_labelled(events, clean=clean), name, advance)
+    results = count.results()
+    failing = [item.rule.id for item in results if _fails(item, prove=prove)]
+    shown = [item for item in results if not chosen or item.rule.id in chosen]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_content(count, named, clean, shown, failing)), indent=2))
+    else:
+        _say(count, named, clean, shown)
+        _sum_up(results, prove=prove)
+    context.exit(1 if failing else 0)
+
+
+def _plan(
+    files: tuple[Path, ...], seeds: str, calls: int, days: float, start: str, scenario: str, config_dir: str
+) -> Wanted:
+    plan = wanted(files, seeds if seeds or files else "1", calls, days, scenario, config_dir)
+    if not start:
+        return plan
+    if not plan.seeds:
+        raise UsageError("--start goes with --seeds", hint="events of a file have their own times")
+    from antifraud.cli.simulate import start_time
+    from antifraud.settings import data_dir
+    from antifraud.simulator import find_scenario, load_scenario
+
+    country = load_scenario(find_scenario(scenario, data_dir("config", config_dir or None))).draw(plan.seeds[0])
+    return msgspec.structs.replace(plan, start=start_time(start, country.utc_offset_min))
+
+
+def _ready(rules_dir: str, config_dir: str, show: int) -> tuple[RuleSet, HitCount]:
+    """The rules, and what counts their hits under the configuration in force."""
+    from antifraud.backtest.hits import HitCount, reads_score
+    from antifraud.cli.assembly import build_numbering, memory_limits, read_settings
+    from antifraud.decision import load_bundle
+    from antifraud.rulekit import RuleSet
+
+    settings = read_settings({"rules_dir": rules_dir, "config_dir": config_dir})
+    bundle = load_bundle(settings.rules_dir, settings.utc_offset_min, drafts=True)
+    rules = bundle.rules
+    assert isinstance(rules, RuleSet), "what is loaded from files has its texts"
+    model = None
+    if reads_score(rules) and settings.model_dir is not None:
+        from antifraud.scoring import Model
+
+        model = Model.load(settings.model_dir)
+    count = HitCount(
+        bundle.windows,
+        rules,
+        settings.policy(),
+        build_numbering(settings, warm=False),
+        model=model,
+        limits=memory_limits(settings),
+        feedback=settings.engine.feedback,
+        examples=show,
+    )
+    return rules, count
+
+
+def _labelled(events: Iterable[SimulatedEvent], *, clean: bool) -> Iterator[LabelledEvent]:
+    from antifraud.backtest.hits import LabelledEvent
+
+    for item in events:
+        truth = item.truth
+        if not (clean and truth.fraud):
+            yield LabelledEvent(item.event, truth.fraud, truth.scenario)
+
+
+def _fails(item: RuleHits, *, prove: bool) -> bool:
+    return item.acts and (item.outcome in ("above", "") or (prove and item.outcome == "open"))
+
+
+# What people and programs see
+
+
+def _content(
+    count: HitCount, named: Sequence[str], clean: bool, results: Sequence[RuleHits], failing: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "sources": list(named),
+        "clean": clean,
+        "honest": count.honest,
+        "fraud": count.fraud,
+        "repeated": count.repeated,
+        "failing": list(failing),
+        "rules": [
+            {
+                "rule": item.rule.id,
+                "pack": item.rule.pack,
+                "stage": item.rule.stage.value,
+                "verdict": item.rule.verdict,
+                "honest_hits": item.honest_hits,
+                "honest_callers": item.callers,
+                "per_million": round(item.per_million, 3),
+                "at_least_per_million": round(item.at_least, 3),
+                "at_most_per_million": round(item.at_most, 3),
+                "budget_per_million": item.budget,
+                "outcome": item.outcome or None,
+                "fraud_hits": item.fraud_hits,
+                "fraud_alone": item.fraud_alone,
+                "examples": item.examples,
+            }
+            for item in results
+        ],
+    }
+
+
+def _say(count: HitCount, named: Sequence[str], clean: bool, results: Sequence[RuleHits]) -> None:
+    sort = "clean traffic" if clean else f"{count.fraud:,} fraudulent ones"
+    repeated = f", {count.repeated:,} set up twice" if count.repeated else ""
+    where = f"{', '.join(named[:_MOST_NAMED])}{', …' if named[_MOST_NAMED:] else ''}"
+    click.echo(f"{count.honest:,} honest calls, {sort}{repeated} ({where})\n")
+    listed = [item for item in results if item.acts or item.honest_hits or item.fraud_hits]
+    rows = [_cells(item) for item in listed]
+    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(len(_HEAD))]
+    click.echo(click.style(_line(_HEAD, widths), bold=True))
+    for item, row in zip(listed, rows, strict=True):
+        click.echo(_line(row, widths, colour=_COLOURS.get(item.outcome) if item.acts else None))
+        for example in item.examples:
+            click.echo(_example(example.ts, example.call_id, example.behaviour, example.reason))
+    quiet = [item.rule.id for item in results if item not in listed]
+    if quiet:
+        words = f"hit nothing, and are not at canary or enforce: {', '.join(quiet)}"
+        click.echo("\n" + textwrap.fill(words, _WIDTH, break_long_words=False, break_on_hyphens=False))
+    click.echo(
+        "\nhonest: honest calls hit, of so many callers; at most: with 95 % confidence; fraud: fraudulent calls hit;"
+        "\nalone: of these, the ones that no other rule at canary or enforce hits as gravely"
+    )
+
+
+def _cells(item: RuleHits) -> tuple[str, ...]:
+    rule = item.rule
+    share = f" ({item.fraud_hits / item.fraud:.1%})" if item.fraud_hits else ""
+    counted = (f"{item.honest_hits:,}", f"{item.callers:,}", _rate(item.per_million), _rate(item.at_most))
+    if rule.verdict == "protect":
+        # What protects does no honest call any harm.
+        counted = (f"{item.honest_hits:,}", f"{item.callers:,}", "-", "-")
+    budget = "" if item.budget is None else _rate(item.budget)
+    outcome = item.outcome or ("no budget" if item.acts else "")
+    caught = (f"{item.fraud_hits:,}{share}", f"{item.fraud_alone:,}")
+    return (rule.id, rule.stage.value, rule.verdict, *counted, budget, outcome, *caught)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], *, colour: str | None = None) -> str:
+    shown = []
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        text = cell.rjust(width) if column in _RIGHT else cell.ljust(width)
+        shown.append(click.style(text, fg=colour) if colour and column == _HEAD.index("") else text)
+    return "  ".join(shown).rstrip()
+
+
+def _example(ts: float, call_id: str, behaviour: str, reason: str) -> str:
+    moment = dt.datetime.fromtimestamp(ts, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    words = f"    {moment}  call {call_id}  {behaviour}: {reason}"
+    return "".join(letter if letter.isprintable() else "?" for letter in words)
+
+
+def _sum_up(results: Sequence[RuleHits], *, prove: bool) -> None:
+    acting = [item for item in results if item.acts]
+
+    def of(outcome: str) -> list[str]:
+        return [item.rule.id for item in acting if item.outcome == outcome]
+
+    above, without, unknown = of("above"), of(""), of("open")
+    click.echo(f"\n{len(acting)} rules at canary or enforce: {len(of('kept'))} keep their budget")
+    for names, words, fatal in (
+        (above, "above the budget", True),
+        (without, "without a budget (false_hits_per_million under rollout)", True),
+        (unknown, "too few calls to tell; about three million divided by the budget are needed", prove),
+    ):
+        if names:
+            click.echo(click.style(f"{words}: {', '.join(names)}", fg="red" if fatal else "yellow"))

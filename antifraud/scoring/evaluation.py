@@ -1,0 +1,529 @@
+"""What an evaluation says: how a model, the rules and both together do on labelled calls that none of them has seen.
+
+Columns of calls in, a tree of figures out (docs/reference/model-evaluation.md). Nothing here runs an engine; what each
+system would have done about each call is in the columns already (``antifraud.backtest.systems``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from antifraud.domain import UsageError, Verdict
+from antifraud.scoring.certificate import CONFIDENCE, lower_bound, upper_bound
+from antifraud.scoring.logistic import fit_sampled
+from antifraud.scoring.metrics import auc, average_precision, pr_curve, roc_curve, threshold_at
+from antifraud.scoring.resampling import Clusters, Estimate, Shares, false_rate, recall_at_rate
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+
+FORMAT: Final = "antifraud.evaluation/1"
+#: The share of honest calls that may be stopped when thresholds are chosen with hindsight.
+FALSE_RATE: Final = 1e-4
+#: A campaign's first calls, in which there is little yet to recognise it by.
+FIRST_CALLS: Final = 20
+
+RULES, SCORE, ENGINE, LOGISTIC = "rules", "score", "rules_and_score", "logistic"
+
+_EDGES: Final = np.array([0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0])
+_POINTS: Final = 160
+_RULES_SAY: Final = 2.0
+_NEVER: Final = -1.0
+_MOST_GROUNDS: Final = 20
+
+
+class Calls(msgspec.Struct):
+    """Labelled calls as columns, in the order in which they were made, one source after the other.
+
+    ``campaign`` is -1 for honest calls, ``cluster`` counts campaigns and honest callers alike. ``talk_s`` is known of
+    fraudulent calls only. ``unseen``: the first call of a number never seen; None where no window says so. ``spared``:
+    an emergency call or a traveller, whom no score stops. ``verdicts`` holds what full enforcement of each system would
+    have given (``Verdict``); ``ground`` who said so of the whole engine. ``rows`` are what the model saw, float32.
+    """
+
+    sources: list[str]
+    behaviours: list[str]
+    regions: list[str]
+    grounds: list[str]
+    source: Integers
+    ts: Floats
+    fraud: Bools
+    behaviour: Integers
+    campaign: Integers
+    cluster: Integers
+    region: Integers
+    talk_s: npt.NDArray[np.float32]
+    unseen: Bools | None
+    spared: Bools
+    score: Floats
+    verdicts: dict[str, npt.NDArray[np.uint8]]
+    ground: Integers
+    rows: npt.NDArray[np.float32]
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """The model that is evaluated: its id, features, budgets by verdict, block threshold, and its prediction."""
+
+    id: str
+    features: tuple[str, ...]
+    windows: frozenset[str]
+    budgets: Mapping[str, float]
+    margin: float
+    block_at: float
+    predict: Callable[[Floats], Floats]
+
+
+def evaluate(
+    calls: Calls, subject: Subject, *, rounds: int = 200, seed: int = 1, price: float | None = None
+) -> dict[str, Any]:
+    """Everything that the report says about ``calls``; ``price`` is what a minute of fraudulent talk costs.
+
+    UsageError when there is no call, or calls of one class only.
+    """
+    check(calls.fraud)
+    score_logistic = logistic_scores(calls, seed)
+    verdicts = dict(calls.verdicts)
+    if score_logistic is not None:
+        verdicts[LOGISTIC] = _logistic_verdicts(calls, score_logistic, subject, seed)
+    fraud, benign = _Side(calls, calls.fraud, rounds, seed), _Side(calls, ~calls.fraud, rounds, seed + 1)
+    ranks = _ranks(calls, score_logistic)
+    blocked = int(np.count_nonzero(calls.score[~calls.fraud] >= subject.block_at))
+    at_least = lower_bound(blocked, benign.count)
+    systems = {name: _system(fraud, benign, verdicts[name], ranks.get(name)) for name in verdicts}
+    _add_detection(systems, calls, fraud, verdicts)
+    _add_talk(systems, calls, fraud, verdicts, price)
+    return {
+        "format": FORMAT,
+        "model": subject.id,
+        "calls": len(calls.fraud),
+        "honest_calls": benign.count,
+        "fraud_calls": fraud.count,
+        "campaigns": fraud.clusters.count,
+        "honest_callers": benign.clusters.count,
+        "intervals": {"confidence": CONFIDENCE, "rounds": rounds, "seed": seed, "drawn": "campaigns, honest callers"},
+        "block_budget": subject.budgets["block"],
+        "blocked_by_score": blocked,
+        "blocked_by_score_at_least": at_least,
+        "violated": at_least > subject.budgets["block"],
+        "auc": auc(calls.fraud, calls.score),
+        "average_precision": average_precision(calls.fraud, calls.score),
+        "logistic_auc": None if score_logistic is None else auc(calls.fraud, score_logistic),
+        "logistic_average_precision": None
+        if score_logistic is None
+        else average_precision(calls.fraud, score_logistic),
+        "systems": systems,
+        "fraud_behaviours": _groups(fraud, calls.behaviour, calls.behaviours, verdicts, of_fraud=True),
+        "honest_behaviours": _groups(benign, calls.behaviour, calls.behaviours, verdicts, of_fraud=False),
+        "regions": _regions(fraud, benign, calls, verdicts),
+        "sources": _sources(calls, verdicts, subject),
+        "unseen_callers": _unseen(calls, fraud, benign, verdicts, subject, seed),
+        "grounds": _grounds(calls, verdicts[ENGINE], np.ones(len(calls.fraud), dtype=np.bool_)),
+        "calibration": calibration(calls.fraud, calls.score),
+        "curves": {
+            name: _curves(calls.fraud, score)
+            for name, score in ((SCORE, calls.score), (LOGISTIC, score_logistic))
+            if score is not None
+        },
+    }
+
+
+def check(fraud: Bools) -> None:
+    """UsageError unless there are calls of both classes."""
+    if not len(fraud):
+        raise UsageError("there is no call to measure on", hint="make events with `antifraud simulate`")
+    if fraud.all() or not fraud.any():
+        what, other = ("fraudulent", "honest") if fraud.all() else ("honest", "fraudulent")
+        raise UsageError(
+            f"all {len(fraud):,} calls are {what}: nothing says how {other} ones would be judged",
+            hint="give events with calls of both classes, or more of them",
+        )
+
+
+class _Side:
+    """The fraudulent or the honest calls, with draws of their clusters."""
+
+    def __init__(self, calls: Calls, mask: Bools, rounds: int, seed: int) -> None:
+        self.index = np.flatnonzero(mask)
+        self.count = len(self.index)
+        _names, codes = np.unique(calls.cluster[self.index], return_inverse=True)
+        self.clusters = Clusters(codes.astype(np.int64), rounds, seed)
+
+    def share(self, hit: Bools) -> Shares:
+        """The share of these calls that ``hit``, a column of all calls, marks."""
+        return self.clusters.shares(hit[self.index])
+
+    def share_among(self, hit: Bools, among: Bools) -> Estimate:
+        """The same, of those that ``among`` marks."""
+        return self.clusters.shares(hit[self.index], np.where(among[self.index], 0, -1)).of(0)
+
+
+def _stopped(verdict: npt.NDArray[np.uint8]) -> Bools:
+    return verdict >= int(Verdict.DIVERT)
+
+
+def _blocked(verdict: npt.NDArray[np.uint8]) -> Bools:
+    return verdict >= int(Verdict.BLOCK)
+
+
+# ---------------------------------------------------------------------- the logistic regression
+
+
+def logistic_scores(calls: Calls, seed: int) -> Floats | None:
+    """Scores of a logistic regression that never saw the source, or the clusters, which it scores.
+
+    It is fitted on one half of the calls and scores the other: halves of whole sources, or of clusters where there is
+    but one source. None where a half has one class only, as with a single campaign. It learns on
+    networks like those it is measured on, which favours it over the model.
+    """
+    halves = _halves(calls, seed)
+    found = np.zeros(len(calls.fraud), dtype=np.float64)
+    for half in (0, 1):
+        teach, judge = np.flatnonzero(halves != half), np.flatnonzero(halves == half)
+        y = calls.fraud[teach]
+        if not y.any() or y.all():
+            return None
+        fitted = fit_sampled(calls.rows, calls.fraud, teach, seed=seed)
+        for part in np.array_split(judge, max(1, len(judge) // 50_000)):
+            found[part] = fitted.predict(calls.rows[part])
+    return found
+
+
+def _halves(calls: Calls, seed: int) -> Integers:
+    if len(calls.sources) > 1:
+        return calls.source % 2
+    count = int(calls.cluster.max()) + 1
+    sides = np.zeros(count, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    kind = np.zeros(count, dtype=np.bool_)
+    kind[calls.cluster[calls.fraud]] = True
+    for these in (np.flatnonzero(kind), np.flatnonzero(~kind)):
+        sides[rng.permutation(these)[: len(these) // 2]] = 1
+    return sides[calls.cluster]
+
+
+def _logistic_verdicts(calls: Calls, score: Floats, subject: Subject, seed: int) -> npt.NDArray[np.uint8]:
+    """Verdicts for the budgets of the model, with thresholds from the half that is not judged by them."""
+    halves = _halves(calls, seed)
+    verdict = np.zeros(len(score), dtype=np.uint8)
+    for half in (0, 1):
+        judged = halves == half
+        benign = score[~judged & ~calls.fraud]
+        for level in (Verdict.LABEL, Verdict.DIVERT, Verdict.BLOCK):
+            at = threshold_at(benign, subject.budgets[level.word] / subject.margin)
+            verdict[judged & (score >= at) & ~calls.spared] = int(level)
+    return verdict
+
+
+# ---------------------------------------------------------------------- each system
+
+
+def _ranks(calls: Calls, logistic: Floats | None) -> dict[str, Floats]:
+    """What a threshold is put on: scores, without those whom no score stops, and with what rules stop above all."""
+    score = np.where(calls.spared, _NEVER, calls.score)
+    ranks = {SCORE: score, ENGINE: np.where(_stopped(calls.verdicts[RULES]), _RULES_SAY, score)}
+    if logistic is not None:
+        ranks[LOGISTIC] = np.where(calls.spared, _NEVER, logistic)
+    return ranks
+
+
+def _system(fraud: _Side, benign: _Side, verdict: npt.NDArray[np.uint8], rank: Floats | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, hit in (("stopped", _stopped(verdict)), ("blocked", _blocked(verdict))):
+        of_fraud, of_honest = fraud.share(hit), benign.share(hit)
+        bad, good = int(of_fraud.hit[0]), int(of_honest.hit[0])
+        found[name] = {
+            "fraud_calls": bad,
+            "recall": of_fraud.of(0),
+            "honest_calls": good,
+            "false_rate": false_rate(of_honest),
+            "precision": bad / (bad + good) if bad + good else None,
+        }
+    if rank is not None:
+        threshold = threshold_at(rank[benign.index], FALSE_RATE)
+        found["with_hindsight"] = {
+            "false_rate": FALSE_RATE,
+            "recall": recall_at_rate(
+                rank[fraud.index], fraud.clusters, rank[benign.index], benign.clusters, FALSE_RATE, threshold
+            ),
+            "threshold": threshold if 0.0 <= threshold <= 1.0 else None,
+        }
+    return found
+
+
+def positions(campaign: Integers, ts: Floats) -> Integers:
+    """How many calls of its campaign each call comes after; -1 for honest calls (campaign -1)."""
+    order = np.lexsort((np.arange(len(ts)), ts, campaign))
+    ordered = campaign[order]
+    place = np.arange(len(order))
+    begins = np.append(True, ordered[1:] != ordered[:-1]) if len(order) else np.zeros(0, dtype=np.bool_)
+    first = np.maximum.accumulate(np.where(begins, place, 0))
+    found = np.empty(len(order), dtype=np.int64)
+    found[order] = place - first
+    found[campaign < 0] = -1
+    return found
+
+
+def _add_detection(
+    systems: dict[str, dict[str, Any]], calls: Calls, fraud: _Side, verdicts: Mapping[str, npt.NDArray[np.uint8]]
+) -> None:
+    place = positions(calls.campaign, calls.ts)
+    count = fraud.clusters.count
+    codes, ts = fraud.clusters.codes, calls.ts[fraud.index]
+    began = np.full(count, np.inf)
+    np.minimum.at(began, codes, ts)
+    # Each campaign is one cluster here: draws of campaigns, for figures of campaigns.
+    campaigns = Clusters(np.arange(count, dtype=np.int64), len(fraud.clusters.draws), 1)
+    for name, part in systems.items():
+        stopped = _stopped(verdicts[name])
+        part["stopped"]["recall_after_first_20"] = fraud.share_among(stopped, place >= FIRST_CALLS)
+        detection: dict[str, Any] = {"campaigns": count}
+        for word, hit in (("stopped", stopped), ("blocked", _blocked(verdicts[name]))):
+            those = hit[fraud.index]
+            call, when = np.full(count, np.inf), np.full(count, np.inf)
+            np.minimum.at(call, codes[those], place[fraud.index][those] + 1.0)
+            np.minimum.at(when, codes[those], ts[those])
+            minutes = (when - began) / 60.0
+            known = np.isfinite(call)
+            detection[f"until_{word}"] = {
+                "campaigns": int(known.sum()),
+                "share": campaigns.shares(known).of(0),
+                "calls": campaigns.median(call),
+                "calls_p90": _p90(call),
+                "minutes": campaigns.median(minutes),
+                "minutes_p90": _p90(minutes),
+            }
+        part["detection"] = detection
+
+
+def _p90(values: Floats) -> float | None:
+    if not len(values):
+        return None
+    found = float(np.sort(values)[max(0, int(np.ceil(0.9 * len(values))) - 1)])
+    return found if np.isfinite(found) else None
+
+
+def _add_talk(
+    systems: dict[str, dict[str, Any]],
+    calls: Calls,
+    fraud: _Side,
+    verdicts: Mapping[str, npt.NDArray[np.uint8]],
+    price: float | None,
+) -> None:
+    talk = calls.talk_s[fraud.index].astype(np.float64)
+    total = float(talk.sum()) / 60.0
+    for name in systems:
+        stopped = _stopped(verdicts[name])[fraud.index]
+        share = fraud.clusters.shares(stopped, weights=talk)
+        saved = float(talk[stopped].sum()) / 60.0
+        systems[name]["talk"] = {
+            "fraud_minutes": total,
+            "minutes_saved": saved,
+            "share_saved": share.of(0),
+            "money_saved": None if price is None else saved * price,
+        }
+
+
+# ---------------------------------------------------------------------- by behaviour, region, source
+
+
+def _groups(
+    side: _Side,
+    codes: Integers,
+    names: Sequence[str],
+    verdicts: Mapping[str, npt.NDArray[np.uint8]],
+    *,
+    of_fraud: bool,
+) -> list[dict[str, Any]]:
+    groups = codes[side.index]
+    found: list[dict[str, Any]] = [{"name": name or "unnamed", "calls": 0, "callers": 0} for name in names]
+    pairs = np.unique(side.clusters.codes * max(1, len(names)) + groups)
+    owners = np.bincount(pairs % max(1, len(names)), minlength=len(names))
+    for system in verdicts:
+        for word, hit in (("stopped", _stopped(verdicts[system])), ("blocked", _blocked(verdicts[system]))):
+            shares = side.clusters.shares(hit[side.index], groups, len(names))
+            for group, part in enumerate(found):
+                part["calls"] = int(shares.total[group])
+                part["callers"] = int(owners[group])
+                estimate = shares.of(group) if of_fraud else false_rate(shares, group)
+                part.setdefault(system, {})[word] = {"calls": int(shares.hit[group]), "share": estimate}
+    kept = [part for part in found if part["calls"]]
+    for part in kept:
+        if of_fraud:
+            part["campaigns"] = part.pop("callers")
+    return sorted(kept, key=lambda part: str(part["name"]))
+
+
+def _regions(
+    fraud: _Side, benign: _Side, calls: Calls, verdicts: Mapping[str, npt.NDArray[np.uint8]]
+) -> list[dict[str, Any]]:
+    names, found = calls.regions, []
+    by_fraud = {item["name"]: item for item in _groups(fraud, calls.region, names, verdicts, of_fraud=True)}
+    by_honest = {item["name"]: item for item in _groups(benign, calls.region, names, verdicts, of_fraud=False)}
+    for name in sorted({*by_fraud, *by_honest}):
+        bad, good = by_fraud.get(name), by_honest.get(name)
+        found.append({"region": name, "fraud": bad, "honest": good})
+    return found
+
+
+def _sources(calls: Calls, verdicts: Mapping[str, npt.NDArray[np.uint8]], subject: Subject) -> list[dict[str, Any]]:
+    found, count = [], len(calls.sources)
+
+    def counted(mask: Bools) -> list[int]:
+        return [int(one) for one in np.bincount(calls.source[mask], minlength=count)]
+
+    honest, fraud = counted(~calls.fraud), counted(calls.fraud)
+    engine = _stopped(verdicts[ENGINE])
+    by_score = counted(~calls.fraud & (calls.score >= subject.block_at))
+    false, right = counted(~calls.fraud & engine), counted(calls.fraud & engine)
+    blocked = counted(~calls.fraud & _blocked(verdicts[ENGINE]))
+    for at, name in enumerate(calls.sources):
+        found.append(
+            {
+                "source": name,
+                "honest_calls": honest[at],
+                "fraud_calls": fraud[at],
+                "honest_blocked_by_score": by_score[at],
+                "violated": lower_bound(by_score[at], honest[at]) > subject.budgets["block"],
+                "honest_stopped": false[at],
+                "honest_blocked": blocked[at],
+                "fraud_stopped": right[at],
+                "recall": right[at] / fraud[at] if fraud[at] else None,
+            }
+        )
+    return found
+
+
+# ---------------------------------------------------------------------- first calls
+
+
+def _unseen(
+    calls: Calls,
+    fraud: _Side,
+    benign: _Side,
+    verdicts: Mapping[str, npt.NDArray[np.uint8]],
+    subject: Subject,
+    seed: int,
+) -> dict[str, Any] | None:
+    unseen = calls.unseen
+    if unseen is None or not (unseen & calls.fraud).any():
+        return None
+    systems = {}
+    for name in verdicts:
+        hit = _stopped(verdicts[name])
+        shares = benign.clusters.shares(hit[benign.index], np.where(unseen[benign.index], 0, -1))
+        systems[name] = {
+            "recall": fraud.share_among(hit, unseen),
+            "honest_calls": int(shares.hit[0]),
+            "false_rate": false_rate(shares),
+        }
+    return {
+        "fraud_calls": int((unseen & calls.fraud).sum()),
+        "honest_calls": int((unseen & ~calls.fraud).sum()),
+        "auc": auc(calls.fraud[unseen], calls.score[unseen]),
+        "systems": systems,
+        "grounds": _grounds(calls, verdicts[ENGINE], unseen),
+        "carried": _carried(calls, subject, unseen, seed),
+    }
+
+
+def _carried(calls: Calls, subject: Subject, unseen: Bools, seed: int) -> list[dict[str, Any]]:
+    """How many fraudulent first calls still reach the block threshold when some features are those of honest ones.
+
+    Windows go by what they are about (caller, prefix, …), facts one by one and all together.
+
+    Values that are replaced together come from one honest first call, so that they fit each other.
+    """
+    honest = np.flatnonzero(unseen & ~calls.fraud)
+    if not len(honest):
+        return []
+    rows = calls.rows[unseen & calls.fraud].astype(np.float64)
+    others = calls.rows[np.random.default_rng(seed).choice(honest, len(rows))].astype(np.float64)
+    whole = int(np.count_nonzero(subject.predict(rows) >= subject.block_at))
+    groups: dict[str, list[int]] = {}
+    for column, name in enumerate(subject.features):
+        window = name in subject.windows
+        groups.setdefault(_kind(name) if window else "facts", []).append(column)
+        if not window:
+            groups[name] = [column]
+    found: list[dict[str, Any]] = [{"replaced": "", "blocked_by_score": whole, "of": len(rows)}]
+    for group, columns in sorted(groups.items()):
+        mixed = rows.copy()
+        mixed[:, columns] = others[:, columns]
+        left = int(np.count_nonzero(subject.predict(mixed) >= subject.block_at))
+        found.append({"replaced": group, "blocked_by_score": left, "of": len(rows)})
+    return found
+
+
+def _kind(window: str) -> str:
+    head = window.partition("_")[0]
+    return {"src": "src_ip"}.get(head, head)
+
+
+def _grounds(calls: Calls, engine: npt.NDArray[np.uint8], among: Bools) -> list[dict[str, Any]]:
+    """Who stopped calls, in the whole engine: the first that says the verdict; rules come before the score."""
+    stopped = _stopped(engine) & among & (calls.ground >= 0)
+    bad = np.bincount(calls.ground[stopped & calls.fraud], minlength=len(calls.grounds))
+    good = np.bincount(calls.ground[stopped & ~calls.fraud], minlength=len(calls.grounds))
+    found: list[dict[str, Any]] = [
+        {"by": name, "fraud_calls": int(bad[at]), "honest_calls": int(good[at])}
+        for at, name in enumerate(calls.grounds)
+        if bad[at] or good[at]
+    ]
+    return sorted(found, key=lambda item: (-item["fraud_calls"], item["by"]))[:_MOST_GROUNDS]
+
+
+# ---------------------------------------------------------------------- calibration and curves
+
+
+def calibration(y: Bools, score: Floats) -> list[dict[str, Any]]:
+    """Of calls by score: what the score says on average, and how many are fraud, with exact binomial bounds."""
+    found = []
+    place = np.clip(np.searchsorted(_EDGES, score, side="right") - 1, 0, len(_EDGES) - 2)
+    for at in range(len(_EDGES) - 1):
+        these = place == at
+        count = int(these.sum())
+        if not count:
+            continue
+        fraud = int(y[these].sum())
+        found.append(
+            {
+                "from": float(_EDGES[at]),
+                "to": float(_EDGES[at + 1]),
+                "calls": count,
+                "said": float(score[these].mean()),
+                "fraud": fraud,
+                "share": Estimate(fraud / count, lower_bound(fraud, count, 0.975), upper_bound(fraud, count, 0.975)),
+            }
+        )
+    return found
+
+
+def _curves(y: Bools, score: Floats) -> dict[str, Any]:
+    false, found = roc_curve(y, score)
+    recall, precision = pr_curve(y, score)
+    low = _spread(np.log10(np.maximum(false, 0.1 / max(1, len(y)))), found)
+    right = _spread(recall, precision)
+    return {
+        "roc": {"false_rate": false[low].tolist(), "recall": found[low].tolist()},
+        "pr": {"recall": recall[right].tolist(), "precision": precision[right].tolist()},
+    }
+
+
+def _spread(x: Floats, y: Floats) -> Integers:
+    """Points enough to draw the curve: spaced evenly along it, both axes to the same scale."""
+    if len(x) <= _POINTS:
+        return np.arange(len(x))
+
+    def scaled(values: Floats) -> Floats:
+        span = float(values.max() - values.min())
+        return (values - values.min()) / span if span > 0 else np.zeros(len(values))
+
+    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(scaled(x))) + np.abs(np.diff(scaled(y))))])
+    wanted = np.linspace(0.0, along[-1], _POINTS)
+    return np.unique(np.clip(np.searchsorted(along, wanted), 0, len(x) - 1))
