@@ -119,7 +119,7 @@ def test_what_cannot_be_understood_is_quarantined_and_the_caller_goes_on(
     assert answer(redis_client, "y1970")["verdict"] == "allow"  # whoever waits is not kept waiting
     # Forty digits, control characters, bytes that are no text: odd, but a call.
     redis_client.xadd(KEYS.calls, {**setup_event("odd", callee_raw="9" * 40), "user_agent": b"\xff\x00%s\r\n"})
-    assert answer(redis_client, "odd")["verdict"] == "allow"
+    assert answer(redis_client, "odd")["verdict"] in ("allow", "label")  # it goes on
     entries: Any = redis_client.xrange(KEYS.quarantine)
     assert [fields[b"code"].decode() for _entry_id, fields in entries] == list(bad)
     assert all(fields[b"detail"] for _entry_id, fields in entries)

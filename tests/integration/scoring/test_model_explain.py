@@ -62,7 +62,12 @@ def test_event_files_and_the_journal_give_the_same_explanation(
 
 
 def test_a_call_described_by_hand_in_the_language_asked_for(tmp_path: Path) -> None:
-    call = '{"caller_callees_1h": 38, "caller_calls_1h": 40, "trunk_international": true, "caller_age": null}'
+    call = (
+        '{"caller_calls_10m": 30, "caller_callees_10m": 30, "caller_calls_1h": 92, "caller_callees_1h": 90, '
+        '"caller_new_pair_share_24h": 1.0, "caller_short_share_1h": 0.9, "caller_age": 4000, "imei_imsis_24h": 9, '
+        '"caller_received_24h": 0, "caller_mobile": true, "callee_mobile": true, "trunk_international": false, '
+        '"spoofed_cli": false, "caller_foreign": false, "callee_foreign": false, "hour": 14, "caller_idle": null}'
+    )
     (tmp_path / "call.json").write_text(call, encoding="utf-8")
     found = explain("--call", f"@{tmp_path / 'call.json'}", "--language", "en", "--json")
     assert found.returncode == 0, found.stderr
