@@ -464,8 +464,11 @@ class _Writer:
             return [f"{head} {shown}"]
         if _UNPRINTABLE.search(text) or (value.style == "" and _FIGURES.match(text)):
             return [f"{head} {shown}"]
-        lines = _wrapped(text, WIDTH - len(indent) - 2)
-        return [f"{head} >-", *(f"{indent}  {line}" for line in lines)] if len(lines) > 1 else [f"{head} {shown}"]
+        room = WIDTH - len(indent) - 2
+        lines = _wrapped(text, room)
+        if len(lines) == 1 and len(text) > room:  # one long word
+            return [f"{head} {shown}"]
+        return [f"{head} >-", *(f"{indent}  {line}" for line in lines)]
 
     @staticmethod
     def _condition(value: _Value, head: str, indent: str, *, block: bool) -> list[str] | None:
