@@ -294,8 +294,13 @@ class HitCount:
         return HonestHit(event.call_id, event.ts, event.caller, event.callee, label.behaviour, reason)
 
     def _kind(self, overrides: Mapping[str, Mapping[str, Any]]) -> int:
-        """The number of a region's parameters; regions that have the same ones share it."""
-        both = self._in_force.params(overrides), self._enforced.params(overrides)
+        """The number of a region's parameters; regions that have the same ones share it.
+
+        What a region says of other rules than those that are tried out is left alone: `config validate` looks at it.
+        """
+        names = {rule.id for rule in self._declared}
+        own = {name: values for name, values in overrides.items() if name in names}
+        both = self._in_force.params(own), self._enforced.params(own)
         if both not in self._params:
             self._params.append(both)
         return self._params.index(both)

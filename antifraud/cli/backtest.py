@@ -116,11 +116,14 @@ def _ready(rules_dir: str, config_dir: str, show: int) -> tuple[RuleSet, HitCoun
     """The rules, and what counts their hits under the configuration in force."""
     from antifraud.backtest.hits import HitCount, reads_score
     from antifraud.cli.assembly import build_numbering, memory_limits, read_settings
+    from antifraud.cli.rules_folder import vocabulary_files
     from antifraud.decision import load_bundle
     from antifraud.rulekit import RuleSet
 
     settings = read_settings({"rules_dir": rules_dir, "config_dir": config_dir})
-    bundle = load_bundle(settings.rules_dir, settings.utc_offset_min, drafts=True)
+    # A directory that has only packs is one to try out, as for lint and test.
+    places = vocabulary_files(settings.rules_dir)
+    bundle = load_bundle(settings.rules_dir, settings.utc_offset_min, drafts=True, vocabulary=places)
     rules = bundle.rules
     assert isinstance(rules, RuleSet), "what is loaded from files has its texts"
     model = None

@@ -51,21 +51,28 @@ class Bundle(msgspec.Struct, frozen=True):
 
 
 def load_bundle(
-    rules_dir: Path, utc_offset_min: int | None = None, known: Mapping[str, KnownList] = {}, *, drafts: bool = False
+    rules_dir: Path,
+    utc_offset_min: int | None = None,
+    known: Mapping[str, KnownList] = {},
+    *,
+    drafts: bool = False,
+    vocabulary: tuple[Path, Path] | None = None,
 ) -> Bundle:
     """The bundle of ``rules_dir`` (windows.yaml, fields.yaml, calendar.yaml, packs/, lists/).
 
     ``utc_offset_min`` is the local time of the calls, as the configuration gives it; without it that of calendar.yaml.
     ``known`` lists whose files have not changed come without their entries: such a bundle is there to be written (see
     ``write_bundle``), not to decide with. ``drafts`` asks also for the windows that drafts and retired rules declare,
-    for trying such rules out. BundleError carries all problems found.
+    for trying such rules out. ``vocabulary`` are the files of fields and windows where they lie elsewhere. BundleError
+    carries all problems found.
     """
     if utc_offset_min is None:
         utc_offset_min = read_calendar(rules_dir)[0].utc_offset_min
-    fields = load_fields(rules_dir / "fields.yaml")
+    fields_file, windows_file = vocabulary or (rules_dir / "fields.yaml", rules_dir / "windows.yaml")
+    fields = load_fields(fields_file)
     # A draft's own windows would take memory, and a running engine cannot take new ones: they wait for its promotion.
     own = [item for item in read_own_windows(rules_dir) if item.live or drafts]
-    windows = load_window_set(rules_dir / "windows.yaml", fields, utc_offset_min, own)
+    windows = load_window_set(windows_file, fields, utc_offset_min, own)
     order = (*ROW, *windows.names, "score")
     rules = load_rules(
         rules_dir, fields=fields, windows=windows.names, order=order, utc_offset_min=utc_offset_min, known=known

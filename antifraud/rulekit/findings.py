@@ -193,6 +193,12 @@ class Finding(Enum):
         "ask somebody else than {by} to read it, and add --approved-by NAME",
     )
 
+    PROMOTE_PROTECT = (
+        False,
+        "a second person has to approve that {rule} no longer protects",
+        "without it calls can be stopped that nothing may stop: ask somebody else than {by}, add --approved-by NAME",
+    )
+
     @property
     def code(self) -> str:
         """The stable name, as in ``--json`` and as the golden file is called."""

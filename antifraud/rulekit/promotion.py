@@ -79,6 +79,8 @@ def check_promotion(
 ) -> list[RuleProblem]:
     """Everything that stands against taking ``rule`` to the stage ``to``; nothing stands against a milder one.
 
+    A rule that protects is the exception: without it calls can be stopped, so a second person has to agree.
+
     Where the stage in the rule's file was edited by hand, the lock's counts. ``replay`` runs tests with events.
     """
     if lock is None:
@@ -87,7 +89,8 @@ def check_promotion(
     entry = lock.get(rule.id)
     now = entry.stage if entry is not None else rule.stage if rule.stage not in LIVE else Stage.DRAFT
     if milder(to, now):
-        return []
+        agreed = now is not Stage.ENFORCE or rule.verdict != "protect" or approvers(decision.by, decision.approvals)
+        return [] if agreed else [Finding.PROMOTE_PROTECT.problem(None, rule=rule.id, by=decision.by)]
     place = _place(source, "rollout", "stage")
     if to is now:
         same = entry is not None and to is rule.stage and content_of(rule, source) == entry.content

@@ -57,6 +57,13 @@ def loosen(folder: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def test_a_directory_of_packs_alone_is_measured_as_lint_and_test_take_it(tmp_path: Path) -> None:
+    for part in ("packs/wangiri", "lists"):
+        shutil.copytree(ROOT / "rules" / part, tmp_path / "mine" / part)
+    found = content(antifraud("backtest", "--rules", str(tmp_path / "mine"), "--calls", "300", "--json"))
+    assert {one["rule"] for one in found["rules"]} == {"one_ring_from_abroad", "callback_to_one_ring_abroad"}
+
+
 # The rules that ship
 
 

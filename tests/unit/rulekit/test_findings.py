@@ -134,6 +134,7 @@ CASES: dict[Finding, Case] = {
     Finding.PROMOTE_UNFINISHED: promoted(Stage.SHADOW, rule(stage="draft", reason='"TODO say it: {caller}"')),
     Finding.PROMOTE_OVERDUE: promoted(Stage.CANARY, rule(rollout="  review_by: 2026-11-30\n")),
     Finding.PROMOTE_APPROVAL: promoted(Stage.ENFORCE, rule(), " ann ", now=Stage.CANARY),
+    Finding.PROMOTE_PROTECT: promoted(Stage.RETIRED, rule(verdict="protect", stage="enforce"), "ann"),
     Finding.ROLLOUT_UNSAFE: made(Finding.ROLLOUT_UNSAFE),
 }
 

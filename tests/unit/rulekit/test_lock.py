@@ -142,6 +142,15 @@ def test_a_changed_rule_at_enforce_needs_a_second_person_again(tmp_path: Path) -
         assert [problem.code for problem in problems] == codes
 
 
+def test_a_rule_that_protects_goes_back_only_when_two_agree(tmp_path: Path) -> None:
+    found = rules(tmp_path, rule(verdict="protect", stage="enforce"))
+    for to in (Stage.RETIRED, Stage.SHADOW):
+        for approvals, codes in (((), ["promote-protect"]), (("ann",), ["promote-protect"]), (("Bob",), [])):
+            choice = decision(*approvals)
+            problems = check_promotion(found, found.rules[0], locked(found), RuleSources(), to, 100.0, choice)
+            assert [problem.code for problem in problems] == codes
+
+
 def test_locking_changes_no_stage_and_takes_in_no_rule_by_the_back_door(tmp_path: Path) -> None:
     lock = locked(rules(tmp_path, rule(), rule("gone")))
     found = rules(tmp_path, rule(stage="enforce"), rule("fresh"), rule("first", stage="draft"))
