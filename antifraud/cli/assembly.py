@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from antifraud.cli.rule_parameters import refuse_unfit
 from antifraud.domain import ConfigError, Problem, UsageError
 from antifraud.settings import Settings, load_settings
 
@@ -90,6 +91,7 @@ def build_decider(settings: Settings, *, warm: bool, limits: Limits | None = Non
 
         model = Model.load(settings.model_dir)
     bundle = load_bundle(settings.rules_dir, settings.utc_offset_min)
+    refuse_unfit(settings, bundle.rules.defaults)
     policy, numbering = settings.policy(), build_numbering(settings, warm=warm)
     if warm:
         scratch = Fold(bundle.windows, limits=Limits.of_memory(SCRATCH_BYTES))

@@ -116,6 +116,7 @@ def _ready(rules_dir: str, config_dir: str, show: int) -> tuple[RuleSet, HitCoun
     """The rules, and what counts their hits under the configuration in force."""
     from antifraud.backtest.hits import HitCount, reads_score
     from antifraud.cli.assembly import build_numbering, memory_limits, read_settings
+    from antifraud.cli.rule_parameters import refuse_unfit
     from antifraud.cli.rules_folder import vocabulary_files
     from antifraud.decision import load_bundle
     from antifraud.rulekit import RuleSet
@@ -126,6 +127,7 @@ def _ready(rules_dir: str, config_dir: str, show: int) -> tuple[RuleSet, HitCoun
     bundle = load_bundle(settings.rules_dir, settings.utc_offset_min, drafts=True, vocabulary=places)
     rules = bundle.rules
     assert isinstance(rules, RuleSet), "what is loaded from files has its texts"
+    refuse_unfit(settings, rules.defaults, partial=True)
     model = None
     if reads_score(rules) and settings.model_dir is not None:
         from antifraud.scoring import Model

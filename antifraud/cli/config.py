@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from antifraud.cli.rule_parameters import check_rule_parameters
 from antifraud.domain import AntifraudError, Location, Problem, UsageError
 from antifraud.settings import Settings, Value, load_settings
 
@@ -53,10 +54,13 @@ def _overrides(assignments: Sequence[str]) -> dict[str, object]:
 def validate(directory: Path | None, assignments: tuple[str, ...], as_json: bool) -> None:
     """Check every file, environment variable and --set; all problems are shown at once.
 
+    What regions set of the rules' parameters is checked against the rules directory in force.
+
     Ends with 0 when all is well and with 2 when there are problems.
     """
     try:
         settings = load_settings(directory, overrides=_overrides(assignments))
+        check_rule_parameters(settings)
     except AntifraudError as error:
         if as_json:
             click.echo(_json({"ok": False, "problems": [_problem(one) for one in error.problems], "notes": []}))

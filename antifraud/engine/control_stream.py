@@ -9,13 +9,11 @@ class ControlStream:
     """One such stream: its key, the operations that it may ask for, and under which field of the position hash the last
     entry is written whose consequences are."""
 
-    __slots__ = ("behind", "field", "key", "operations", "position")
+    __slots__ = ("field", "key", "operations", "position")
 
     def __init__(self, key: str, field: str, operations: Sequence[str]) -> None:
         self.key, self.field, self.operations = key, field, operations
         self.position = "0-0"
-        self.behind = False
-        """Whether there may be more than was read last."""
 
     def go_on_from(self, written: Mapping[bytes, bytes]) -> None:
         """Take the position from the position hash; from the beginning when it has none that can be read."""

@@ -71,6 +71,7 @@ _BLOCK_MS: Final = 200
 _SERVER_MINIMUM: Final = (6, 2)
 _AHEAD_S: Final = 5.0
 _MOST_SAID: Final = 8_192
+_OBEYED_AT_A_TIME: Final = 1_000
 _SWITCH_S: Final = 0.0005
 """How long another thread may keep the loop waiting for the interpreter: one that takes in a large list, say."""
 _STOPPING: Final = (Verdict.DIVERT.word, Verdict.BLOCK.word)
@@ -293,9 +294,11 @@ class Engine:
         """A standby may have waited for days: take the rules as they are now."""
         if await asyncio.to_thread(self._watch.is_current):
             return
+        # What was asked for while waiting may have been read before the newest edit: only the last answer counts.
         self._reloader.request()
-        while not self._take_reloaded() and not stop.is_set():  # noqa: ASYNC110 - either ends it
-            await asyncio.sleep(0.05)
+        while self._reloader.busy and not stop.is_set():
+            if not self._take_reloaded():
+                await asyncio.sleep(0.05)
 
     async def _watch_rules(self) -> None:
         """Ask for a reload when files have changed and nothing has changed since the last look."""
@@ -471,7 +474,6 @@ class Engine:
                 wanted = read.get(asked.key.encode(), [])
                 if wanted:
                     self._obey_all(asked, wanted, starting=False)
-                asked.behind = len(wanted) >= self._options.max_batch
             await self._save_control()
             entries = read.get(self._keys.calls.encode())
             if entries is not None:
@@ -812,11 +814,23 @@ class Engine:
             await self._log.xtrim(self._keys.calls, minid=calls, approximate=True)
             await self._log.xtrim(self._keys.decisions, minid=f"{oldest_ms}-0", approximate=True)
             for asked in self._asked:
-                if not self._control_unsaved and not asked.behind:
-                    await self._log.xtrim(asked.key, maxlen=CONTROL_MAXLEN, approximate=True)
+                if not self._control_unsaved:
+                    await self._trim_control(asked)
         except REDIS_ERRORS as error:
             if not quiet:
                 _LOG.warning("the streams could not be trimmed: %s", error)
+
+    async def _trim_control(self, asked: ControlStream) -> None:
+        """Keep the newest of what was obeyed, and everything that was not: others write to the stream meanwhile."""
+        if await self._log.xlen(asked.key) < 2 * CONTROL_MAXLEN:
+            return
+        oldest = asked.position
+        for _ in range(CONTROL_MAXLEN // _OBEYED_AT_A_TIME):
+            entries: Any = await self._log.xrevrange(asked.key, f"({oldest}", count=_OBEYED_AT_A_TIME)
+            if len(entries) < _OBEYED_AT_A_TIME:
+                return
+            oldest = entries[-1][0].decode()
+        await self._log.xtrim(asked.key, minid=oldest, approximate=True)
 
 
 def report_stopped(setup: CallEvent, decision: Decision) -> CallEvent | None:

@@ -95,6 +95,11 @@ class Reloader:
         else:
             self._again = True  # what is being compiled may have been read before the newest edit
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come, or to be polled."""
+        return self._task is not None
+
     def poll(self) -> Loaded | None:
         """What came of the last request, once; None while it is being worked on."""
         if self._task is None or not self._task.done():

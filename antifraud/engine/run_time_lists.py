@@ -70,7 +70,8 @@ class RunTimeLists:
 
     def prepare(self, bundle: Bundle) -> Ahead:
         """Put all changes over those lists of ``bundle`` that are new, before it is taken; any thread may do it."""
-        return self._amendments.put_ahead(bundle.rules)
+        # Lists that the bundle in force has too are not touched from here: the engine's own thread amends those.
+        return self._amendments.put_ahead(bundle.rules, self._bundle.rules.lists)
 
     def take(self, bundle: Bundle, ahead: Ahead | None = None) -> int:
         """Have the decider take ``bundle`` with all changes over it; how many of them do not fit its lists.

@@ -361,7 +361,11 @@ class Fold:
         self._counters[kernels.C_SEEN] = kept
         reader.read("heads", self._heads)
         reader.read("units", self._units[: used * UNIT_WORDS])
-        # A checksum that somebody has worked out anew must not lead the kernels out of their memory.
+        # The checksum is no signature: who may write the file can make one of his own, and then the units are believed.
+        # What a wrong head would lead astray at once is looked at all the same.
+        left = int(self._counters[kernels.C_LEFT])
+        if not 0 <= left <= self.limits.units:
+            raise SnapshotError("damaged", f"{path}: the snapshot counts more free places than there are")
         places = (self._heads, self._of_tables[:, : kernels.M_NEWEST + 1], self._counters[kernels.C_FREE])
         if any(part.size and not 0 <= part.min() <= part.max() < used for part in map(np.asarray, places)):
             raise SnapshotError("damaged", f"{path}: the snapshot points outside itself")

@@ -15,7 +15,7 @@ Nothing here reads a clock: entries that have ended stay until somebody takes th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -144,9 +144,9 @@ class _Placed:
 
     def _fits(self, change: Amendment) -> bool:
         item = self.item
-        if change.removed and (not item.removable or item.entries.find(change.value)[0] == NEVER):
-            return False
-        return plain_entry(item.kind, change.value) == change.value
+        if plain_entry(item.kind, change.value) != change.value:
+            return False  # the list has changed its kind; its entries cannot even be asked for such a value
+        return not change.removed or (item.removable and item.entries.find(change.value)[0] != NEVER)
 
 
 Ahead = dict[str, tuple[_Placed, dict[str, Amendment]]]
@@ -230,15 +230,18 @@ class Amendments:
         self.restore(change)
         return change
 
-    def put_ahead(self, rules: Amendable) -> Ahead:
+    def put_ahead(self, rules: Amendable, in_use: Iterable[ListFile] = ()) -> Ahead:
         """Amend those lists of ``rules`` that are others than those amended last, for ``put_over`` to go on from there.
+
+        Lists that are ``in_use`` are left alone.
 
         Nothing else is changed, so another thread may do it with a rule set that nobody uses yet.
         """
         ahead: Ahead = {}
+        used = {id(item) for item in in_use}
         for item in rules.lists:
             placed = self._placed.get(item.name)
-            if placed is None or placed.item is not item:
+            if id(item) not in used and (placed is None or placed.item is not item):
                 mine = dict(self.of(item.name))
                 placed = _Placed(item)
                 for value, change in mine.items():

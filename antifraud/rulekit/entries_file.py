@@ -246,6 +246,8 @@ def _lines(path: Path, sheet: _RowSheet, digest: Hashing | None) -> Iterator[tup
                     number += 1
                     yield number, line
                 if not block:
+                    # A number that is cut short is another number, and nobody else can tell.
+                    sheet.add(Message.CSV_CUT, number, len(lines[-1]) + 1)
                     return
     except OSError as error:
         sheet.add(Message.FILE_UNREADABLE, reason=error.strerror or type(error).__name__)

@@ -166,16 +166,10 @@ class CompiledRules:
         """
         if not overrides:
             return self._declared
-        problems: list[Problem] = []
-        by_rule = dict(self.defaults)
-        for rule, values in overrides.items():
-            declared = self.defaults.get(rule)
-            if declared is None:
-                problems.append(Problem(f"there is no rule {rule}", hint=did_you_mean(rule, self.defaults)))
-                continue
-            by_rule[rule] = {**declared, **_checked(rule, declared, values, problems)}
-        if problems:
-            raise ConfigError.of(problems)
+        fitting, unfit = fit_params(overrides, self.defaults)
+        if unfit:
+            raise ConfigError.of([item.problem for item in unfit])
+        by_rule = {**self.defaults, **{rule: {**self.defaults[rule], **values} for rule, values in fitting.items()}}
         packed = [list(values) for values in self._declared.packed]
         for rule in overrides:
             for at, position, name in self._places.get(rule, ()):
@@ -187,21 +181,50 @@ def _rank(found: tuple[tuple[int, str], Hit]) -> tuple[int, str]:
     return found[0]
 
 
+class Unfit(msgspec.Struct, frozen=True):
+    """A value that does not fit: of which ``rule`` and ``param`` (empty: there is no such rule), and what is wrong.
+
+    ``unknown`` is whether the name is wrong rather than the value.
+    """
+
+    rule: str
+    param: str
+    unknown: bool
+    problem: Problem
+
+
+def fit_params(
+    overrides: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Value]]
+) -> tuple[dict[str, dict[str, Value]], list[Unfit]]:
+    """Those of ``overrides`` that may take the place of the declared ``defaults`` (both: rule → parameter → value),
+    and those that may not."""
+    fitting: dict[str, dict[str, Value]] = {}
+    unfit: list[Unfit] = []
+    for rule, values in overrides.items():
+        declared = defaults.get(rule)
+        if declared is None:
+            hint = did_you_mean(rule, defaults, "bring the rule into the rules directory first, or take this out")
+            unfit.append(Unfit(rule, "", True, Problem(f"there is no rule {rule}", hint=hint)))
+            continue
+        fitting[rule] = _checked(rule, declared, values, unfit)
+    return fitting, unfit
+
+
 def _checked(
-    rule: str, declared: Mapping[str, Value], given: Mapping[str, Any], problems: list[Problem]
+    rule: str, declared: Mapping[str, Value], given: Mapping[str, Any], unfit: list[Unfit]
 ) -> dict[str, Value]:
-    """Those of ``given`` that may take the place of the ``declared`` ones; ``problems`` has what is wrong."""
+    """Those of ``given`` that may take the place of the ``declared`` ones; the others are added to ``unfit``."""
     found: dict[str, Value] = {}
     for name, one in given.items():
         if name not in declared:
             hint = did_you_mean(name, declared, f"the rule {rule} has no parameters")
-            problems.append(Problem(f"the rule {rule} has no parameter {name}", hint=hint))
+            unfit.append(Unfit(rule, name, True, Problem(f"the rule {rule} has no parameter {name}", hint=hint)))
             continue
         value = _fitting(one, declared[name])
         if value is None:
             words = f"the parameter {name} of the rule {rule} cannot be {one!r}"
             hint = f"it is declared as {shown_value(declared[name])}; give a value of the same kind"
-            problems.append(Problem(words, hint=hint))
+            unfit.append(Unfit(rule, name, False, Problem(words, hint=hint)))
             continue
         found[name] = value
     return found

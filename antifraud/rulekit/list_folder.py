@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -76,7 +77,7 @@ def read_lists(
     for path in yaml_files(folder, sheets):
         sheet, raw = read_sheet(path, limit=list_files.MAX_BYTES)
         sheets.append(sheet)
-        digest = hashlib.blake2b(path.name.encode() + b"\0" + raw, digest_size=16)
+        digest = hashlib.blake2b(os.fsencode(path.name) + b"\0" + raw, digest_size=16)
         own = digest.hexdigest()
         same = known.get(path.stem)
         found: ListFile | None

@@ -139,6 +139,10 @@ class Message(Enum):
         "put a text with a comma or semicolon in quotes",
     )
     CSV_QUOTE = ("this quoted text does not end on its line", 'a quote within it is written twice: ""')
+    CSV_CUT = (
+        "the last line does not end",
+        "the file was cut off, or is still being written: copy it again; where it is whole, end its last line",
+    )
     CSV_LINE = ("this line is longer than {limit} characters", "shorten its notes")
     HOLIDAY_YEAR = ("{value} lies in none of the years of this calendar", "add its year to `years`")
     NAME_NOT_STEM = ("the file is called {stem}, but its {what} says {name}", "make both the same")

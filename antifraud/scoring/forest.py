@@ -164,6 +164,8 @@ def _tree(fields: dict[str, str], features: int) -> _Tree:
     leaves = [float(value) for value in fields["leaf_value"].split()]
     if len(leaves) != int(fields["num_leaves"]) or not 1 <= len(leaves) <= MOST_LEAVES:
         raise ValueError(f"{len(leaves)} leaves where 1 to {MOST_LEAVES} are said and allowed")
+    if not all(map(math.isfinite, leaves)):
+        raise ValueError("a leaf is no number")
     if int(fields["num_cat"]):
         raise ModelError("has categorical splits")
     if int(fields.get("is_linear", "0")):
@@ -184,8 +186,8 @@ def _tree(fields: dict[str, str], features: int) -> _Tree:
         raise ValueError(f"{nodes} nodes are not described in all of their columns")
     if not all(0 <= feature < features for feature in tree.features):
         raise ValueError("a split on a feature that there is not")
-    if any(math.isnan(value) for value in tree.thresholds) or not all(map(math.isfinite, leaves)):
-        raise ValueError("a threshold or a leaf is no number")
+    if any(math.isnan(value) for value in tree.thresholds):
+        raise ValueError("a threshold is no number")
     if any(decision & _CATEGORICAL for decision in tree.decisions):
         raise ModelError("has categorical splits")
     if not all(0 <= decision < 12 for decision in tree.decisions):

@@ -159,6 +159,15 @@ class Settings:
                 return parent.where
         return BUILT_IN
 
+    def placed(self, problem: Problem, path: Sequence[str], region: str, *, key: bool = False) -> Problem:
+        """``problem`` at the place that gave ``path`` its value in ``region``, or at the last ``key`` of the path."""
+        parent = self._region_trees[region].at(path[:-1])
+        entry = parent.value.get(path[-1]) if parent is not None and parent.is_map else None
+        if entry is None:
+            return problem
+        node: Node = entry.key if key else entry.value
+        return node.problem(problem.message, problem.hint)
+
     def values(self, region: str | None = None) -> list[Value]:
         """Every effective setting, of the whole shard or of one region (its policy), passwords masked."""
         if region is None:

@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ FALSE_POSITIVES = (ROOT / "docs/how-to/handle-a-false-positive.md").read_text(en
 REFERENCE = (ROOT / "docs/reference/rule-language.md").read_text(encoding="utf-8")
 
 
+def command_line(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "antifraud.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+
+
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
@@ -25,7 +34,7 @@ def blocks(text: str, language: str) -> list[str]:
 def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "my-rules/packs/mine").mkdir(parents=True)
     rule = tmp_path / "my-rules/packs/mine/night_ring.yaml"
-    first, tests, one_more, params, region, rollout = blocks(TUTORIAL, "yaml")
+    first, tests, one_more, params, rollout, region = blocks(TUTORIAL, "yaml")
     mkdir, wrong, right, three, four, explained, named, tried = blocks(TUTORIAL, "console")
     assert mkdir == "$ mkdir -p my-rules/packs/mine\n"
 
@@ -57,17 +66,29 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
         ("night_ring.callees", "20", "60")
     ]
 
+    # Step 8 stands behind step 7 because a region cannot set what the rules in force do not have.
+    shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    validate = ("config", "validate", "--config", "config", "--set", "rules=rules")
+    refused = command_line(*validate, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "config/regions/KZ-71.yaml:" in refused.stderr
+    assert "there is no rule night_ring in rules\n" in refused.stderr
+    shutil.copy(rule, tmp_path / "rules/packs/kz-callcentre/night_ring.yaml")
+    assert command_line(*validate, cwd=tmp_path).returncode == 0
+
 
 def test_promoting_prints_what_the_page_says(tmp_path: Path) -> None:
-    """The page goes on with the rule of the tutorial."""
+    """The page goes on with the rule of the tutorial, as its step 6 has left it."""
     (tmp_path / "my-rules/packs/mine").mkdir(parents=True)
-    first, tests, one_more, params, _region, _rollout = blocks(TUTORIAL, "yaml")
+    first, tests, one_more, params, rollout, _region = blocks(TUTORIAL, "yaml")
     corrected = first.replace("internatonal", "international")
     when = corrected[corrected.index("when: |") : corrected.index("then:")]
     draft = corrected.replace(when, params) + tests + one_more
     path = tmp_path / "my-rules/packs/mine/night_ring.yaml"
-    path.write_text(draft, encoding="utf-8")
-    (budget,) = blocks(PROMOTING, "yaml")
+    again, budget = blocks(PROMOTING, "yaml")
+    left = draft.replace("rollout:\n  stage: draft\n", rollout)
+    assert left.count(rollout) == 1
+    path.write_text(left.replace(rollout, again), encoding="utf-8")
     for block in blocks(PROMOTING, "console"):
         command, _, printed = block.partition("\n")
         if "--to canary" in command:

@@ -189,6 +189,7 @@ DIRECTORIES: dict[str, Files] = {
     "csv-column": _csv("value,untill\n+77000000001,2027-06-30\n"),
     "csv-fields": _csv("value,note\n+77000000001,one, two\n"),
     "csv-quote": _csv('value,note\n+77000000001,"a bank\n+77000000002,\n'),
+    "csv-cut": _csv("value\n+77001000\n+7"),
     "csv-line": _csv("value,note\n+77000000001," + "x" * 5_000 + "\n"),
     "csv-too-big": _csv("value\n" + "".join(f"trunk-{n}\n" for n in range(500_001)), "trunks"),
     "entry-twice": _list(list_text("sample", '\n  - "+77000000001"\n  - "+7 700 000 0001"')),

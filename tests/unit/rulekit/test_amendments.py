@@ -134,6 +134,26 @@ def test_protection_comes_back_when_the_file_forbids_removing(desk: Desk, tmp_pa
     assert desk.digest == "abc"
 
 
+@pytest.mark.parametrize(
+    ("removed", "kind", "entries"),
+    [
+        ("+77001234567", "ranges", '["+77001234567-+77001234567"]'),
+        ("+77001234567-+77001234570", "numbers", '["+77001234567"]'),
+        ("+77001234567-+77001234570", "prefixes", '["+7700"]'),
+        ("", "ranges", '["+77001234567-+77001234567"]'),
+    ],
+)
+def test_what_was_taken_out_of_a_list_of_another_kind_is_left_aside(
+    tmp_path: Path, removed: str, kind: str, entries: str
+) -> None:
+    changes = module.Amendments()
+    changes.restore(module.Amendment("bad", removed, removed=True))
+    rules = load(write(tmp_path, {**LISTS, "lists/bad.yaml": list_text("bad", entries, kind=kind)}))
+    changes.put_ahead(rules)
+    assert len(changes.put_over(rules)) == 1
+    assert [change.value for change in changes] == [removed]
+
+
 def test_changes_outlive_a_list_that_is_away(desk: Desk, tmp_path: Path) -> None:
     desk.change("add", "bad", "+77000000007")
     digest = desk.digest

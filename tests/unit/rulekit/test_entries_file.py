@@ -37,7 +37,7 @@ def test_numbers_keep_their_plus_and_say_who_answers_for_them(tmp_path: Path) ->
         "+7 (700) 000-00-01,2027-06-30,,letter 17,\r\n"
         "\r\n"
         '112,,emergency desk,,"a code, not a ""number"""\r\n'
-        "+77000000003,,,,"
+        "+77000000003,,,,\r\n"
     )
     item = the_list(beside(tmp_path, content, entries='["+77000000009"]'))
     until = item.lookup()
