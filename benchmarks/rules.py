@@ -268,7 +268,7 @@ def terms(folder: Path) -> dict[str, float]:
     """Microseconds of a call of one rule with one term, less those of the simplest one."""
     asked = {
         "missing": "missing(caller)",
-        "number": "hour > 30",
+        "number": "caller_calls_1m > 30",
         "prefix": 'prefix_in(caller, ["+999", "+888"])',
         "pattern_text_seen_before": 'matches(user_agent, "(?i)^zoiper|friendly.scanner")',
         "pattern_new_text": 'matches(caller, "(?i)^zoiper|friendly.scanner")',

@@ -24,6 +24,7 @@ from antifraud.rulekit import (
     compile_where,
     load_fields,
     load_rules,
+    read_window_kinds,
     read_window_names,
     taken_names,
 )
@@ -83,8 +84,12 @@ def declared_windows(folder: Path) -> WindowSet:
 
 
 def load(folder: Path) -> RuleSet:
-    fields, windows = vocabulary(folder)
-    return load_rules(folder, fields=fields, windows=windows, order=(*fields, *windows, "score"))
+    fields_file, windows_file = vocabulary_files(folder)
+    fields = load_fields(fields_file)
+    taken = taken_names(fields)
+    kinds = {name: kind for name, kind in read_window_kinds(windows_file).items() if name not in taken}
+    windows = tuple(kinds)
+    return load_rules(folder, fields=fields, windows=windows, order=(*fields, *windows, "score"), kinds=kinds)
 
 
 def load_lock(folder: Path) -> Lock | None:

@@ -75,7 +75,13 @@ def load_bundle(
     windows = load_window_set(windows_file, fields, utc_offset_min, own)
     order = (*ROW, *windows.names, "score")
     rules = load_rules(
-        rules_dir, fields=fields, windows=windows.names, order=order, utc_offset_min=utc_offset_min, known=known
+        rules_dir,
+        fields=fields,
+        windows=windows.names,
+        order=order,
+        utc_offset_min=utc_offset_min,
+        known=known,
+        kinds={spec.name: spec.kind for spec in windows.specs},
     )
     digest = hashlib.blake2b(f"{windows.digest} {rules.digest}".encode(), digest_size=8).hexdigest()
     return Bundle(windows, rules, digest)

@@ -26,7 +26,13 @@ from antifraud.rulekit.rule import Rule, RuleException, RuleTest
 from antifraud.rulekit.rule_tests import Replay, TestResult, UnprovenTerm, run_rule_tests, run_tests, unproven_terms
 from antifraud.rulekit.ruleset import RuleSet, compile_where, load_rules, read_call
 from antifraud.rulekit.texts import LocalText
-from antifraud.rulekit.window_names import OwnWindows, read_own_windows, read_window_names, taken_names
+from antifraud.rulekit.window_names import (
+    OwnWindows,
+    read_own_windows,
+    read_window_kinds,
+    read_window_names,
+    taken_names,
+)
 
 __all__ = [
     "Ahead",
@@ -66,6 +72,7 @@ __all__ = [
     "read_calendar",
     "read_call",
     "read_own_windows",
+    "read_window_kinds",
     "read_window_names",
     "run_rule_tests",
     "run_tests",

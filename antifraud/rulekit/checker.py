@@ -17,7 +17,7 @@ import msgspec
 from antifraud.domain import lookalikes
 from antifraud.rulekit import lexer, patterns
 from antifraud.rulekit.documents import Excerpt
-from antifraud.rulekit.fields import KNOWN_AT, Field
+from antifraud.rulekit.fields import KNOWN_AT, SCORE, Field, Range, window_range
 from antifraud.rulekit.form import Value as ParamValue
 from antifraud.rulekit.local_time import NIGHT, LocalTime, time_of_day
 from antifraud.rulekit.messages import Message, did_you_mean, shorten
@@ -113,6 +113,8 @@ _COMPARE: Final[dict[type[ast.cmpop], str]] = {
     ast.Gt: ">",
     ast.GtE: ">=",
 }
+_FLIPPED: Final = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_SAID: Final = {"<": "less than {}", "<=": "{} or less", ">": "more than {}", ">=": "{} or more"}
 _ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _KINDS: Final = {
     TEXT: "a text",
@@ -167,6 +169,17 @@ class Names(msgspec.Struct, frozen=True):
     where: str = "here"
     local: LocalTime = LocalTime()
     scope: str = ""
+    kinds: Mapping[str, str] = {}
+    """Names of windows → their kinds, as far as they are known."""
+
+    def range_of(self, slot: Slot) -> Range:
+        """What the numbers of ``slot`` can be."""
+        field = self.fields.get(slot.name)
+        if field is not None:
+            return field.range
+        if slot.name in self.windows:
+            return window_range(self.kinds.get(slot.name, ""))
+        return SCORE if slot.name == "score" else Range()
 
     def slot(self, name: str) -> Slot | None:
         """The row's position of ``name``, or None."""
@@ -338,6 +351,7 @@ class _Checker:
         for value, other_value, place in ((first, second, right), (second, first, left)):
             if sign in ("==", "!="):
                 self._possible(value, self._texts_of(other_value), place)
+            self._reaches(value, sign if value is first else _FLIPPED[sign], other_value, node)
         return Compare(sign, first, second, source)
 
     def _unequal(self, node: ast.expr, left: tuple[ast.expr, Value], right: tuple[ast.expr, Value]) -> _Refused:
@@ -396,12 +410,16 @@ class _Checker:
             raise self._refuse(node, Message.CONSTANT_TERM, term=source)
         if isinstance(container, Param):
             self._possible(value, self._texts_of(container), right)
+            for number in self._numbers_of(container):
+                self._reaches(value, "==", Literal(number), right)
             return OneOfParam(value, container, source)
         assert isinstance(right, (ast.List, ast.Tuple))
         elements: tuple[str | float, ...] = container
         for element, place in zip(elements, right.elts, strict=True):
             if isinstance(element, str):
                 self._possible(value, (element,), place)
+            else:
+                self._reaches(value, "==", Literal(element), place)
         return OneOf(value, container, source)
 
     def _list_fits(self, name: str, node: ast.expr, value: Value) -> None:
@@ -517,6 +535,8 @@ class _Checker:
             self._expect(argument, value, NUMBER, "a value of between", f"write such as {FUNCTIONS['between']}")
         if not any(_varies(value) for value in values):
             raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        self._reaches(values[0], ">=", values[1], node)
+        self._reaches(values[0], "<=", values[2], node)
         return Between(values[0], values[1], values[2], self._source(node))
 
     def _prefix(self, node: ast.Call, depth: int) -> Condition:
@@ -566,7 +586,8 @@ class _Checker:
             raise self._refuse(second, Message.PREFIX_EMPTY)
         field = self._names.fields.get(value.name) if isinstance(value, Slot) else None
         if field is not None and field.shape == "number":
-            self._possible(value, [item for item in container if isinstance(item, str)], second)
+            texts = [item for item in container if isinstance(item, str)]
+            self._possible(value, texts, second, beginning=True)
         return Prefix(value, tuple(item for item in container if isinstance(item, str)), self._source(node))
 
     # Values
@@ -743,13 +764,43 @@ class _Checker:
             return (held,)
         return tuple(item for item in held if isinstance(item, str)) if isinstance(held, tuple) else ()
 
-    def _possible(self, value: Value, texts: Sequence[str], node: ast.expr) -> None:
+    def _numbers_of(self, value: Value) -> tuple[float, ...]:
+        """The numbers that a literal or a parameter is known to hold."""
+        held: ParamValue | None = value.value if isinstance(value, Literal) else None
+        if isinstance(value, Param):
+            held = self._names.params[value.name]
+        items = held if isinstance(held, tuple) else (held,)
+        return tuple(item for item in items if isinstance(item, float) and not isinstance(item, bool))
+
+    def _reaches(self, value: Value, sign: str, other: Value, node: ast.expr) -> None:
+        """What is compared with a number can come to it, and a share is not compared with percent.
+
+        A parameter may lie on the border, as in ``hour < params.until`` with 0: so a region switches a term off.
+        """
+        if not isinstance(value, Slot) or value.type != NUMBER:
+            return
+        within = self._names.range_of(value)
+        for number in self._numbers_of(other):
+            outside = not within.has(number)
+            if isinstance(other, Param) and not outside:
+                continue
+            words = _SAID.get(sign, "{}").format(f"{number:.15g}")
+            if within.never(sign, number):
+                message = Message.VALUE_IMPOSSIBLE
+            elif within.shares and outside:
+                message = Message.VALUE_ALWAYS
+            else:
+                continue
+            name = value.name.rpartition(".")[2]  # a rule's own window is called here as it is in the rule
+            raise self._refuse(node, message, name=name, value=words, advice=within.advice(number))
+
+    def _possible(self, value: Value, texts: Sequence[str], node: ast.expr, *, beginning: bool = False) -> None:
         """A field that takes only certain texts, or writes them in a certain way, is compared with such."""
         field = self._names.fields.get(value.name) if isinstance(value, Slot) else None
         if field is None:
             return
         for text in texts:
-            advice = field.impossible(text)
+            advice = field.impossible(text, beginning=beginning)
             if field.name == "kind" and not advice and text != self._names.at:
                 advice = f"what is judged here is always a {self._names.at}"
             if advice:

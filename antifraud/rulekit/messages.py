@@ -147,6 +147,8 @@ class Message(Enum):
     HOLIDAY_YEAR = ("{value} lies in none of the years of this calendar", "add its year to `years`")
     NAME_NOT_STEM = ("the file is called {stem}, but its {what} says {name}", "make both the same")
     NAME_TWICE = ("the {what} {name} exists already in {file}", "names are unique over all packs; choose another one")
+    RANGE_OF_TEXT = ("only a number has {name}", "remove it, or write `type: number`")
+    RANGE_EMPTY = ("no number is at least {least} and at most {most}", "exchange least and most")
 
     # The condition, as text
     EMPTY_CONDITION = ("the condition is empty", 'write what must be true, such as trunk_class == "international"')
@@ -207,6 +209,7 @@ class Message(Enum):
     TEXT_ORDER = ("texts have no order: {sign} compares numbers only", "use ==, !=, in or prefix_in with texts")
     BOOL_COMPARE = ("{term} is yes or no already", "write {advice}")
     VALUE_IMPOSSIBLE = ("{name} is never {value}", "{advice}")
+    VALUE_ALWAYS = ("{name} is always {value}", "{advice}")
     NOT_A_CONDITION = ("{term} is {actual}, not something that holds or does not", "{advice}")
     CONDITION_AS_VALUE = ("a comparison cannot be used as a value", "join conditions with and, or, not")
     CONSTANT_TERM = ("{term} is the same for every call", "compare a field, a fact or a window")

@@ -523,6 +523,12 @@ def read_given(sheet: Sheet, node: Node, names: Names) -> dict[str, Value | None
         else:
             field = names.fields.get(name)
             value = form.field_value(sheet, value_node, name, slot.type, field.values if field is not None else ())
+            if isinstance(value, str) and field is not None and field.impossible(value):
+                advice = field.impossible(value)
+                sheet.at(value_node, Message.VALUE_IMPOSSIBLE, name=name, value=f'"{value}"', advice=advice)
+        if isinstance(value, float) and not names.range_of(slot).has(value):
+            advice = names.range_of(slot).advice(value)
+            sheet.at(value_node, Message.VALUE_IMPOSSIBLE, name=name, value=f"{value:.15g}", advice=advice)
         if value is not None:
             given[slot.name] = value
     return given

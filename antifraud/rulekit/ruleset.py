@@ -60,10 +60,11 @@ class RuleSet(CompiledRules):
         digest: str,
         local: LocalTime | None = None,
         stamps: Mapping[str, ListStamp] = {},
+        kinds: Mapping[str, str] = {},
     ) -> None:
         self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: (rule.pack, rule.id)))
         files = sorted(lists, key=lambda item: item.name)
-        self.names = names_of(fields, windows, order, {item.name: item.kind for item in files}, local)
+        self.names = names_of(fields, windows, order, {item.name: item.kind for item in files}, local, kinds)
         self._by_id = {rule.id: rule for rule in self.rules}
         packs: dict[str, list[Rule]] = {}
         for rule in self.rules:
@@ -236,10 +237,11 @@ def names_of(
     order: Sequence[str],
     lists: Mapping[str, str],
     local: LocalTime | None = None,
+    kinds: Mapping[str, str] = {},
 ) -> Names:
     """What the conditions of rules may speak of."""
     positions = {name: index for index, name in enumerate(order)}
-    return Names(fields, positions, frozenset(windows), {}, lists, local=local or LocalTime())
+    return Names(fields, positions, frozenset(windows), {}, lists, local=local or LocalTime(), kinds=kinds)
 
 
 def load_rules(
@@ -250,17 +252,21 @@ def load_rules(
     order: Sequence[str],
     utc_offset_min: int | None = None,
     known: Mapping[str, KnownList] = {},
+    kinds: Mapping[str, str] = {},
 ) -> RuleSet:
     """The rules of ``rules_dir`` (packs/*/*.yaml, lists/*.yaml, calendar.yaml), checked and compiled.
 
     ``order`` names the positions of a row: fields and facts, then windows, then ``score``. ``utc_offset_min`` is the
     local time of the calls; without it that of calendar.yaml. ``known`` lists (by name) whose files have not changed
-    come without their entries; nothing else depends on it. BundleError carries every problem of every file.
+    come without their entries; nothing else depends on it. ``kinds`` are those of the windows, by name: a share is
+    then not compared with what it never is. BundleError carries every problem of every file.
 
     Windows that rules declare for themselves (``rule.window``) may stand among ``windows`` and ``order``. Those that
     do not come last: such a rule can be tested and explained, but must not be evaluated on rows that end before.
     """
-    own = [name for item in read_own_windows(rules_dir) for name in item.scoped if name not in windows]
+    declared = read_own_windows(rules_dir)
+    kinds = {**kinds, **{name: kind for item in declared for name, kind in zip(item.scoped, item.kinds, strict=True)}}
+    own = [name for item in declared for name in item.scoped if name not in windows]
     windows, order = (*windows, *own), (*order, *own)
     unknown = [name for name in fields if name not in order]
     if unknown:
@@ -276,7 +282,7 @@ def load_rules(
     lists, stamps = read_lists(rules_dir / _LISTS, sheets, known)
     for name, stamp in stamps.items():
         digest.update(f"\0{name} {stamp.whole}".encode())
-    names = names_of(fields, windows, order, {item.name: item.kind for item in lists.values()}, local)
+    names = names_of(fields, windows, order, {item.name: item.kind for item in lists.values()}, local, kinds)
     rules: dict[str, Rule] = {}
     for pack in _packs(rules_dir / "packs", sheets):
         for path in yaml_files(pack, sheets):
@@ -301,6 +307,7 @@ def load_rules(
         digest=digest.hexdigest(),
         local=local,
         stamps=stamps,
+        kinds=kinds,
     )
 
 

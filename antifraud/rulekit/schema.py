@@ -6,6 +6,7 @@ that the schema accepts can still be refused, never the other way round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -73,6 +74,10 @@ def _field(field: Field) -> dict[str, Any]:
         entry["type"] = ["number", "string", "null"]
     if field.values:
         entry["enum"] = [*field.values, None]
+    if math.isfinite(field.range.least):
+        entry["minimum"] = field.range.least
+    if math.isfinite(field.range.most):
+        entry["maximum"] = field.range.most
     return entry
 
 
@@ -118,8 +123,9 @@ def _events(fields: Mapping[str, Field]) -> dict[str, Any]:
 def _given(fields: Mapping[str, Field], windows: Iterable[str]) -> dict[str, Any]:
     properties: dict[str, Any] = {field.name: _field(field) for field in fields.values()}
     for name in windows:
-        properties[name] = {"description": "a window; see windows.yaml", "type": ["number", "null"]}
-    properties["score"] = {"description": "the score of the model, 0 to 1", "type": ["number", "null"]}
+        properties[name] = {"description": "a window; see windows.yaml", "type": ["number", "null"], "minimum": 0}
+    score = {"description": "the score of the model, 0 to 1", "type": ["number", "null"], "minimum": 0, "maximum": 1}
+    properties["score"] = score
     return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
 
 

@@ -42,7 +42,12 @@ def taken_names(fields: Iterable[str]) -> dict[str, str]:
 
 
 def read_window_names(path: Path) -> tuple[str, ...]:
-    """The names in the order of the file; BundleError when they cannot be read.
+    """The names in the order of the file; BundleError when they cannot be read."""
+    return tuple(read_window_kinds(path))
+
+
+def read_window_kinds(path: Path) -> dict[str, str]:
+    """Names → kinds, in the order of the file; a kind is empty where none can be read. BundleError as above.
 
     Accepted are a mapping of names, or a list of mappings with a ``name``, at the top or under ``windows``.
     """
@@ -50,9 +55,9 @@ def read_window_names(path: Path) -> tuple[str, ...]:
     root: Node | None = parse_sheet(sheet, max_nodes=_MAX_NODES)
     if isinstance(root, MapNode) and "windows" in root.entries:
         root = root.entries["windows"][1]
-    names: list[str] = []
+    kinds: dict[str, str] = {}
     if isinstance(root, MapNode):
-        names = list(root.entries)
+        kinds = {name: _kind(node) for name, (_key, node) in root.entries.items()}
     elif isinstance(root, ListNode):
         for item in root.items:
             entry = item.entries.get("name") if isinstance(item, MapNode) else None
@@ -61,21 +66,29 @@ def read_window_names(path: Path) -> tuple[str, ...]:
                 continue
             found = form.name(sheet, entry[1], "a window")
             if found is not None:
-                names.append(found)
+                kinds.setdefault(found, _kind(item))
     elif root is not None:
         sheet.at(root, Message.NOT_A_MAPPING, what="windows")
     raise_problems([sheet])
-    return tuple(dict.fromkeys(names))
+    return kinds
+
+
+def _kind(node: Node) -> str:
+    entry = node.entries.get("kind") if isinstance(node, MapNode) else None
+    return entry[1].value.strip() if entry is not None and isinstance(entry[1], Scalar) else ""
 
 
 class OwnWindows(msgspec.Struct, frozen=True):
-    """A rule file that declares windows of its own: whose, at which stage, the file's name and text, their names."""
+    """A rule file that declares windows of its own: whose, at which stage, the file's name and text, their names and
+    kinds.
+    """
 
     rule: str
     stage: str
     file: str
     text: str
     names: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -102,9 +115,10 @@ def read_own_windows(rules_dir: Path) -> tuple[OwnWindows, ...]:
         if b"windows" not in raw or not _MAY_DECLARE.search(raw):
             continue
         root = parse_sheet(sheet, max_nodes=rule_files.MAX_NODES)
-        names = tuple(name for name, _node in rule_files.own_windows(root)) if root is not None else ()
-        if names and path.stem not in found:
-            found[path.stem] = OwnWindows(path.stem, _stage(root), sheet.name, sheet.text, names)
+        windows = tuple(rule_files.own_windows(root)) if root is not None else ()
+        if windows and path.stem not in found:
+            names, kinds = tuple(name for name, _node in windows), tuple(_kind(node) for _name, node in windows)
+            found[path.stem] = OwnWindows(path.stem, _stage(root), sheet.name, sheet.text, names, kinds)
     return tuple(found.values())
 
 

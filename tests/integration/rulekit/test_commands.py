@@ -155,12 +155,12 @@ def test_the_shipped_rules_pass_their_tests_strictly() -> None:
 
 def test_a_failing_test_fails_and_is_explained(folder: Path) -> None:
     path = folder / "mine/packs/demo/night_calls.yaml"
-    path.write_text(RULE.replace("late: 22", "late: 24"), encoding="utf-8")
+    path.write_text(RULE.replace("late: 22", "late: 23"), encoding="utf-8")
     done = antifraud("test", "mine", "--rule", "night_calls", cwd=folder)
     assert done.returncode == 1
     assert "night_calls.yaml:20:5: demo/night_calls: failed: late" in done.stdout
     assert "expected a hit, but the rule did not hit" in done.stdout
-    assert "hour = 23, params.late = 24" in done.stdout
+    assert "hour = 23, params.late = 23" in done.stdout
     (failure,) = json.loads(antifraud("test", "mine", "--json", cwd=folder).stdout)["failed"]
     assert (failure["test"], failure["expected"], failure["got"]) == ("late", "hit", "no_hit")
 

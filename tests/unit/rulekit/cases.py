@@ -78,6 +78,16 @@ CONDITIONS: dict[str, str] = {
     "value-impossible.number": 'caller == "+7 700 123 45 67"',
     "value-impossible.beginning": 'prefix_in(callee, ["+7 700"])',
     "value-impossible.kind": 'kind == "release" and caller_short',
+    "value-impossible.bare": 'caller == "87010000001"',
+    "value-impossible.bare-in": 'callee in ["112", "77010000001"]',
+    "value-impossible.bare-beginning": 'prefix_in(caller, ["77010"])',
+    "value-impossible.share": "caller_short_share_1h > 80",
+    "value-impossible.count": "0 > caller_calls_1m",
+    "value-impossible.hour": "hour >= 24",
+    "value-impossible.weekday": "weekday in [5, 6, 7]",
+    "value-impossible.score": "score > 50",
+    "value-impossible.between": "between(hour, 24, 30)",
+    "value-always": "caller_short_share_1h < 20",
     "cannot-compare.number": 'hour == "3"',
     "unknown-name.parameter": "hour > calls",
     "unknown-name.function": "holiday and hour > 3",
@@ -134,6 +144,26 @@ DIRECTORIES: dict[str, Files] = {
     "lookalike.params": _one(rule_text("caller_country in params.lands", params="params:\n  lands: [RU, КZ]\n")),
     "value-impossible.parameter": _one(
         rule_text("caller_country in params.lands", params="params:\n  lands: [KZ, RUS]\n")
+    ),
+    "value-impossible.number-parameter": _one(
+        rule_text("caller_short_share_1h >= params.share", params="params:\n  share: 80\n")
+    ),
+    "value-impossible.own-window": _one(
+        rule_text("short > 50").replace(
+            "when:",
+            "windows: [{name: short, kind: share, by: caller, over: 7m, on: release, where: talk_s < 5}]\nwhen:",
+            1,
+        )
+    ),
+    "value-impossible.given-hour": _one(rule_text() + "tests: [{name: a, given: {hour: 26}, expect: hit}]\n"),
+    "value-impossible.given-share": _one(
+        rule_text() + "tests: [{name: a, given: {caller_short_share_1h: 90}, expect: hit}]\n"
+    ),
+    "value-impossible.given-spaces": _one(
+        rule_text() + 'tests: [{name: a, given: {caller: "+7 700 000 00 01"}, expect: hit}]\n'
+    ),
+    "value-impossible.given-bare": _one(
+        rule_text() + 'tests: [{name: a, given: {caller: "87010000001"}, expect: hit}]\n'
     ),
     "placeholder.lookalike": _one(rule_text(reason="{сaller} called")),
     "known-later.reason": _one(rule_text(reason="{caller} talked for {talk_s} s")),
@@ -228,4 +258,12 @@ DIRECTORIES: dict[str, Files] = {
 }
 
 # These come about in other ways; test_golden.py makes them.
-ELSEWHERE = ("directory-missing", "field-order", "file-unreadable", "not-available", "not-known-at")
+ELSEWHERE = (
+    "directory-missing",
+    "field-order",
+    "file-unreadable",
+    "not-available",
+    "not-known-at",
+    "range-empty",
+    "range-of-text",
+)

@@ -36,10 +36,10 @@ def test_terms_groups_and_values(tmp_path: Path) -> None:
 
 
 def test_a_regions_parameters_are_shown(tmp_path: Path) -> None:
-    rules = load_one(tmp_path, rule_text("hour > params.new", params=PARAMS))
-    explanation = rules.explain("sample", row(hour=50.0), rules.params({"sample": {"new": 40}}))
+    rules = load_one(tmp_path, rule_text("caller_calls_1h > params.new", params=PARAMS))
+    explanation = rules.explain("sample", row(caller_calls_1h=50.0), rules.params({"sample": {"new": 40}}))
     assert explanation.hit
-    assert dict(explanation.terms[0].values) == {"hour": 50.0, "params.new": 40.0}
+    assert dict(explanation.terms[0].values) == {"caller_calls_1h": 50.0, "params.new": 40.0}
 
 
 TESTS = """\

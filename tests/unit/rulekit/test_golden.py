@@ -62,6 +62,20 @@ def test_file_unreadable(tmp_path: Path) -> None:
     compare("file-unreadable", caught.value, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("code", "field"),
+    [
+        ("range-empty", "{type: number, since: setup, least: 23, most: 0, doc: x}"),
+        ("range-of-text", "{type: text, since: setup, least: 0, doc: x}"),
+    ],
+)
+def test_range(code: str, field: str, tmp_path: Path) -> None:
+    (tmp_path / "fields.yaml").write_text(f"fields:\n  hour: {field}\n")
+    with pytest.raises(BundleError) as caught:
+        load_fields(tmp_path / "fields.yaml")
+    compare(code, caught.value, tmp_path)
+
+
 def test_field_order(tmp_path: Path) -> None:
     fields, windows, order = vocabulary()
     write(tmp_path, {})

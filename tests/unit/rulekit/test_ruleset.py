@@ -200,9 +200,11 @@ def test_a_rule_reads_the_score(tmp_path: Path) -> None:
 
 
 def test_a_thousand_rules_compile_and_each_is_its_own(tmp_path: Path) -> None:
-    files = {f"packs/demo/r{number}.yaml": live(f"r{number}", when=f"hour == {number}") for number in range(1_000)}
+    files = {
+        f"packs/demo/r{number}.yaml": live(f"r{number}", when=f"caller_calls_1h == {number}") for number in range(1_000)
+    }
     rules = load(write(tmp_path, files))
-    assert found(rules, hour=777.0) == ["r777"]
+    assert found(rules, caller_calls_1h=777.0) == ["r777"]
 
 
 def test_loading_fails_as_a_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from antifraud.rulekit import load_fields, read_window_names
 from antifraud.rulekit.schema import calendar_schema, list_schema, rule_schema
 from antifraud.rulekit.texts import LANGUAGES
 
-from .workbench import RULES, vocabulary
+from .workbench import RULES, load_one, rule_text, vocabulary
 
 FACTS = RULES.parent / "antifraud" / "decision" / "facts.py"
 
@@ -177,3 +177,27 @@ def test_the_schema_refuses_what_it_can() -> None:
     assert fits(schema, {"rule": "a", "ownr": "b"})
     assert fits(schema["properties"]["then"], {"verdict": "blok", "reason": "x"})
     assert fits(schema["properties"]["rollout"], {"stage": "enforce"}) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "hour < 24",
+        "hour >= 0",
+        "between(hour, 0, 23)",
+        "weekday == 6",
+        "caller_short_share_1h >= 1",
+        "caller_short_share_1h * 100 > 80",
+        "caller_calls_1m <= 0",
+        "score > 0.5",
+        'caller in ["102", "1414", "880099"]',
+        'prefix_in(caller, ["8800"])',
+        'caller_raw == "87010000001"',
+    ],
+)
+def test_what_a_value_can_be_is_accepted(tmp_path: Path, condition: str) -> None:
+    load_one(tmp_path, rule_text(condition))
+
+
+def test_a_parameter_on_the_border_switches_a_term_off(tmp_path: Path) -> None:
+    load_one(tmp_path, rule_text("hour < params.until", params="params:\n  until: 0\n"))

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from antifraud.domain import BundleError, Problem
-from antifraud.rulekit import Field, RuleSet, load_fields, load_rules, read_window_names
+from antifraud.rulekit import Field, RuleSet, load_fields, load_rules, read_window_kinds, read_window_names
 
 RULES = Path(__file__).parents[3] / "rules"
 
@@ -59,6 +59,12 @@ def vocabulary() -> tuple[dict[str, Field], tuple[str, ...], tuple[str, ...]]:
     return fields, windows, (*fields, *windows, "score")
 
 
+@cache
+def kinds() -> dict[str, str]:
+    """The kinds of the product's windows."""
+    return read_window_kinds(RULES / "windows.yaml")
+
+
 def rule_text(
     when: str = 'caller == "+77000000001"',
     *,
@@ -102,7 +108,7 @@ def write(folder: Path, files: Mapping[str, str | bytes]) -> Path:
 def load(folder: Path) -> RuleSet:
     """The rules of ``folder`` with the product's fields and windows."""
     fields, windows, order = vocabulary()
-    return load_rules(folder, fields=fields, windows=windows, order=order)
+    return load_rules(folder, fields=fields, windows=windows, order=order, kinds=kinds())
 
 
 def load_one(folder: Path, text: str, *, name: str = "sample", **lists: str) -> RuleSet:
