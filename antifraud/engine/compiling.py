@@ -7,6 +7,7 @@ standard input and answers on standard output: a ``Reply``, its length, and befo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
@@ -109,6 +110,38 @@ def compile_bundle(request: Request, stream: BinaryIO) -> Reply:
     return Reply(state)
 
 
+def bounded_reply(request: Request, stream: BinaryIO) -> Reply:
+    """``compile_bundle`` within the bounds of the request; whatever goes wrong is said in the reply.
+
+    The address space is bounded while the rules are compiled and free again for the answer. The kernel refuses memory
+    in two ways, as an allocation that fails and as a system call that does (ENOMEM); both mean the same.
+    """
+    if _address_space() > request.memory:
+        return _too_large(request)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (request.seconds, request.seconds))
+        resource.setrlimit(resource.RLIMIT_AS, (request.memory, hard))
+        return compile_bundle(request, stream)
+    except Exception as error:  # noqa: BLE001 - whatever a broken file does to the compiler, the engine is told
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return _too_large(request)
+        return Reply(crash=traceback.format_exc(limit=-5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _too_large(request: Request) -> Reply:
+    message = f"compiling the rules takes more than {request.memory >> 20} MiB of memory"
+    return _refusal(BundleError(message, hint="shorten the lists, or split them"))
+
+
+def _address_space() -> int:
+    """The bytes of address space that this process has (proc(5), statm)."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+
+
 def main() -> None:
     """Read the request from standard input, write the answer to standard output, and end at once."""
     # The engine ends this process when it is told to stop itself.
@@ -116,15 +149,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stream = sys.stdout.buffer
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
-    try:
-        resource.setrlimit(resource.RLIMIT_CPU, (request.seconds, request.seconds))
-        resource.setrlimit(resource.RLIMIT_AS, (request.memory, request.memory))
-        reply = compile_bundle(request, stream)
-    except MemoryError:
-        message = f"compiling the rules takes more than {request.memory >> 20} MiB of memory"
-        reply = _refusal(BundleError(message, hint="shorten the lists, or split them"))
-    except Exception:  # noqa: BLE001 - whatever a broken file does to the compiler, the engine is told
-        reply = Reply(crash=traceback.format_exc(limit=-5))
+    reply = bounded_reply(request, stream)
     content = msgspec.msgpack.encode(reply)
     stream.write(content + len(content).to_bytes(_LENGTH, "little"))
     stream.flush()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import os
 import shutil
 import signal
@@ -201,6 +203,23 @@ def test_too_long_is_too_long(rules: Path, in_force: RunTimeLists) -> None:
 
 def test_too_large_is_too_large(rules: Path, in_force: RunTimeLists) -> None:
     compare("too-large", Reloader(RulesPlace(rules, OFFSET), in_force, memory=1 << 20).load(), rules)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory", "/rules")])
+def test_memory_that_is_refused_is_too_large_whoever_refuses_it(
+    rules: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from antifraud.engine import compiling
+
+    def refuse(_request: compiling.Request, _stream: io.BytesIO) -> compiling.Reply:
+        raise error
+
+    monkeypatch.setattr(compiling, "compile_bundle", refuse)
+    monkeypatch.setattr("resource.setrlimit", lambda _which, _limits: None)
+    request = compiling.Request(str(rules), OFFSET, {}, "", 60, 1 << 50)
+    reply = compiling.bounded_reply(request, io.BytesIO())
+    assert not reply.crash
+    assert "takes more than" in reply.problems[0].message
 
 
 def test_a_process_that_is_killed_costs_one_reload(rules: Path, in_force: RunTimeLists) -> None:
