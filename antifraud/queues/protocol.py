@@ -11,6 +11,9 @@ key                              type     writer                      reader    
 ``af:{shard}:decisions``         stream   engine                      journal, alerts       trimmed by age (engine)
 ``af:{shard}:control``           stream   operators                   engines               kept, at most 10,000
 ``af:{shard}:list-changes``      stream   operators                   engines               kept, at most 10,000
+``af:{shard}:block-requests``    stream   operators, services         engines               kept, at most 10,000
+``af:{shard}:blocks``            hash     engine                      agents, engine        kept
+``af:{shard}:outcomes``          stream   switch agents               engine, people        at most 200,000
 ``af:{shard}:lists``             hash     engine                      engine, lists         kept
 ``af:{shard}:quarantine``        stream   adapters, engine            people                at most 100,000
 ``af:{shard}:counters``          hash     adapters, engine            doctor, metrics       kept
@@ -37,6 +40,8 @@ switch, and no number of them keeps the kill switch waiting. Source in the quara
 
 *lists*: what the accepted list operations come to, so that they outlive both streams: field ``<list> <entry>``,
 an ``Amendment`` as JSON.
+
+*commands*, *outcomes*, *block-requests*, *blocks*: see ``antifraud.queues.commands``.
 
 *position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
 It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control`` and
@@ -80,6 +85,8 @@ class Keys:
     """The names of one shard's keys."""
 
     __slots__ = (
+        "block_requests",
+        "blocks",
         "calls",
         "control",
         "counters",
@@ -88,6 +95,7 @@ class Keys:
         "lease",
         "list_changes",
         "lists",
+        "outcomes",
         "position",
         "prefix",
         "quarantine",
@@ -110,6 +118,9 @@ class Keys:
         self.lease = self.prefix + "engine"
         self.list_changes = self.prefix + "list-changes"
         self.lists = self.prefix + "lists"
+        self.block_requests = self.prefix + "block-requests"
+        self.blocks = self.prefix + "blocks"
+        self.outcomes = self.prefix + "outcomes"
         self.reply_prefix = self.prefix + "reply:"
 
     def reply(self, token: str) -> str:
