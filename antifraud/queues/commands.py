@@ -5,9 +5,9 @@ The register ``af:{shard}:blocks`` is the truth: one field a number, a ``Block``
 the version (``seq``) of what it says about its number, and an agent never goes back to an older one. After a switch or
 an agent was away the agent compares the register with what the switch holds, and mends the difference.
 
-A number is *blocked* until a time, or *cleared* until a time: cleared beats blocked, whoever asks for the block, so that
-an honest subscriber who was freed is not caught again by the next rule. Every entry names the decision or the person
-that it comes from.
+A number is *blocked* until a time, or *cleared* until a time: cleared beats blocked, whoever asks for the block, so
+that an honest subscriber who was freed is not caught again by the next rule. Every entry names the decision or the
+person that it comes from.
 
 An agent reads its stream through the consumer group ``agent``, carries a command out, appends what came of it to
 ``af:{shard}:outcomes`` and acknowledges it, the last two in one transaction. What was read and not acknowledged is read
