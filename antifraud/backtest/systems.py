@@ -24,7 +24,7 @@ from antifraud.numbering import Numbering
 from antifraud.rulekit import RuleSet
 from antifraud.scoring import Model
 from antifraud.scoring.columns import columns_of
-from antifraud.scoring.evaluation import ENGINE, RULES, SCORE, Calls
+from antifraud.scoring.judged_calls import ENGINE, RULES, SCORE, Calls
 
 _BATCH: Final = 1024
 _BATCH_S: Final = 10.0

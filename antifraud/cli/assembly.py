@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from antifraud.cli.rule_parameters import refuse_unfit
-from antifraud.domain import ConfigError, Problem, UsageError
+from antifraud.domain import AntifraudError, ConfigError, ModelError, Problem, UsageError
 from antifraud.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from antifraud.decision import Decider
     from antifraud.features import Limits
     from antifraud.numbering import Numbering
+    from antifraud.scoring import Model
 
 SCRATCH_BYTES: Final = 64 << 20
 """What windows may take that are thrown away at once."""
@@ -90,14 +91,29 @@ def build_decider(settings: Settings, *, warm: bool, limits: Limits | None = Non
         from antifraud.scoring import Model
 
         model = Model.load(settings.model_dir)
+    challenger, refused = _challenger(settings)
     bundle = load_bundle(settings.rules_dir, settings.utc_offset_min)
     refuse_unfit(settings, bundle.rules.defaults)
     policy, numbering = settings.policy(), build_numbering(settings, warm=warm)
     if warm:
         scratch = Fold(bundle.windows, limits=Limits.of_memory(SCRATCH_BYTES))
-        _warm_up(Decider(bundle, policy, numbering, model, fold=scratch))
+        _warm_up(Decider(bundle, policy, numbering, model, fold=scratch, challenger=challenger))
     fold = Fold(bundle.windows, limits=limits if limits is not None else memory_limits(settings))
-    return Decider(bundle, policy, numbering, model, fold=fold)
+    decider = Decider(bundle, policy, numbering, model, fold=fold, challenger=challenger)
+    decider.challenger_refused = decider.challenger_refused or refused
+    return decider
+
+
+def _challenger(settings: Settings) -> tuple[Model | None, AntifraudError | None]:
+    """The model that only scores, or why it cannot be had: that is no reason not to decide."""
+    try:
+        if settings.challenger_dir is None:
+            return None, None
+        from antifraud.scoring import Model
+
+        return Model.load(settings.challenger_dir), None
+    except (ConfigError, ModelError) as error:
+        return None, error
 
 
 def _warm_up(scratch: Decider) -> None:

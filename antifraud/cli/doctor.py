@@ -11,7 +11,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -19,6 +19,9 @@ import msgspec
 from antifraud import __version__
 from antifraud.cli.assembly import read_settings, settings_options
 from antifraud.domain import AntifraudError
+
+if TYPE_CHECKING:
+    from antifraud.decision import Decider
 
 _PACKAGES: Final = (
     "redis",
@@ -89,7 +92,10 @@ def _look(where: dict[str, Any]) -> Iterator[Finding]:
     yield from _checked("rules", lambda: _rules(settings))
     yield from _calendar(settings.rules_dir)
     yield from _memory(settings)
-    yield from _checked("model", lambda: _model(settings))
+    made: list[Decider] = []
+    yield from _checked("model", lambda: _model(settings, made))
+    if made and settings.challenger is not None:
+        yield _challenger(made[0])
     yield from _directory("snapshots", settings.snapshot_dir)
     yield from asyncio.run(_redis(settings))
     if settings.metrics.listen:
@@ -159,14 +165,25 @@ def _calendar(rules_dir: Path) -> Iterator[Finding]:
         yield Finding("calendar", "ok", f"{len(local.holidays)} holidays, to the end of {local.last_year}")
 
 
-def _model(settings: Any) -> str:
+def _model(settings: Any, made: list[Decider]) -> str:
     from antifraud.cli.assembly import SCRATCH_BYTES, build_decider
     from antifraud.features import Limits
 
     decider = build_decider(settings, warm=False, limits=Limits.of_memory(SCRATCH_BYTES))
+    made.append(decider)
     if decider.model is None:
         return "none configured: rules alone decide"
     return f"{decider.model.id}, stage {decider.model.stage.value}, fits the windows"
+
+
+def _challenger(decider: Decider) -> Finding:
+    """Whether the second model can score beside the first; if not, the first goes on alone."""
+    refused = decider.challenger_refused
+    if refused is not None:
+        hint = "until then the model in force goes on alone"
+        return Finding("challenger", "warn", refused.render(), hint)
+    assert decider.challenger is not None, "what is configured is there or refused"
+    return Finding("challenger", "ok", f"{decider.challenger.id} scores every call and decides nothing")
 
 
 def _memory(settings: Any) -> Iterator[Finding]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
-from antifraud.cli.labelled_events import Wanted, progress_bar, said_source, source_options, sources, wanted
+from antifraud.cli.labelled_events import source_options, wanted
+from antifraud.cli.model_certificate import certificate
 from antifraud.cli.model_drift import drift
 from antifraud.cli.model_evaluate import evaluate
 from antifraud.cli.model_explain import explain
+from antifraud.cli.model_train import How, Trained, train_on_calls, training_options
 from antifraud.domain import ModelError, Problem, Stage, UsageError
 
 if TYPE_CHECKING:
-    from antifraud.decision import Decider
     from antifraud.scoring.training import Options
-    from antifraud.simulator.dataset import Labelled
 
 _STAGES: Final = [stage.value for stage in Stage]
 _BUDGET: Final = click.FloatRange(1e-7, 0.5)
@@ -33,6 +33,7 @@ def model() -> None:
 model.add_command(explain)
 model.add_command(evaluate)
 model.add_command(drift)
+model.add_command(certificate)
 
 
 @model.command()
@@ -58,6 +59,7 @@ model.add_command(drift)
 @click.option("--trees", type=click.IntRange(1, 2000), help="At most so many trees: 100, for numbers 600.")
 @click.option("--leaves", type=click.IntRange(2, 255), help="Leaves of a tree: 31, for numbers 12.")
 @click.option("--learning-rate", type=click.FloatRange(0.001, 1.0), help="Shrinkage: 0.1, for numbers 0.03.")
+@training_options
 @click.option("--block-budget", type=_BUDGET, help="Honest calls that may be blocked: 0.0001, for numbers 0.005.")
 @click.option("--divert-budget", type=_BUDGET, help="… diverted: 0.0005, for numbers 0.01.")
 @click.option("--label-budget", type=_BUDGET, help="… labelled: 0.005, for numbers 0.05.")
@@ -65,7 +67,7 @@ model.add_command(drift)
 def train(
     events: tuple[Path, ...],
     seeds: str,
-    calls: int,
+    calls: tuple[int, ...],
     days: float,
     scenario: str,
     rules_dir: str,
@@ -82,18 +84,23 @@ def train(
     trees: int | None,
     leaves: int | None,
     learning_rate: float | None,
+    min_leaf: int | None,
+    feature_fraction: float | None,
+    lambda_l2: float | None,
+    fraud_weight: float | None,
     block_budget: float | None,
     divert_budget: float | None,
     label_budget: float | None,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Train a model and write it to --out.
 
-    Of calls: on EVENTS (files of `antifraud simulate`) or on --seeds. Of numbers: on a --table with a --label.
+    Of calls: on EVENTS (files of `antifraud simulate`), on --seeds, or on EVENTS of a log with --labels reports. Of
+    numbers: on a --table with a --label.
     """
     from antifraud.scoring.numbers import number_options
-    from antifraud.scoring.training import Options, Rows
-    from antifraud.scoring.training import train as fit
+    from antifraud.scoring.training import Options
 
     if table is None and (label or id_column):
         raise UsageError("--label and --id are about a --table", hint="name the table: --table numbers.csv")
@@ -102,7 +109,10 @@ def train(
     if table is not None and not label:
         raise UsageError("which column says who is fraud?", hint="name it: --label COLUMN; it is 1 for fraud, else 0")
     said: dict[str, Any] = {
-        "trees": trees, "leaves": leaves, "learning_rate": learning_rate, "block_budget": block_budget,
+        "trees": trees, "leaves": leaves, "learning_rate": learning_rate, "min_leaf": min_leaf,
+        "feature_fraction": feature_fraction, "lambda_l2": lambda_l2, "fraud_weight": fraud_weight,
+        "patience": max(Options().patience, trees // 5) if trees and table is None else None,
+        "block_budget": block_budget,
         "divert_budget": divert_budget, "label_budget": label_budget, "stage": Stage(stage), "seed": seed,
     }  # fmt: skip
     given = {key: value for key, value in said.items() if value is not None}
@@ -120,33 +130,24 @@ def train(
         opened = open_table(table, label, id_column, out)
         columns = _chosen(features, opened.candidates, "column")
         where = f"--table {table.name} --label {label}" + (f" --id {id_column}" if id_column else "")
-        command = _command_line(where, options, features)
+        command = _command_line(where, options, features, number_options())
         metrics = train_on_table(opened, columns, out=out, name=name, version=version, options=options, command=command)
         _say_trained(out, metrics, "numbers", as_json)
         return
     source = wanted(events, seeds, calls, days, scenario, config_dir)
-    fresh = _decider_maker(rules_dir, config_dir)
-    first = fresh()
-    # A window of a rule's own (rule.window) comes and goes with the rule; a model that needed it would stop with it.
-    names = _chosen(features, [name for name in first.feature_names if "." not in name])
-    data = _rows(source, fresh)
-    if names != first.feature_names:
-        data.X = data.X.take([first.feature_names.index(column) for column in names], axis=1)
-    command = _command_line(said_source(source), options, features)
-    with progress_bar("trees", options.trees) as advance:
-        metrics = fit(
-            Rows(data.X, data.y, data.ts, data.campaign, data.scenario),
-            names=names,
-            windows=first.bundle.windows.digests,
-            out=out,
-            name=name,
-            version=version,
-            options=options,
-            provenance={"command": command, **_provenance(source)},
-            on_round=None if advance is None else lambda done, _most: advance(done),
-        )
-    _write_reference(out, data, said_source(source))
-    _say_trained(out, metrics, "calls", as_json)
+    trained = train_on_calls(
+        source,
+        How(**how),
+        lambda known: _chosen(features, known),
+        options,
+        lambda said, grown: _command_line(said, grown, features),
+        rules_dir=rules_dir,
+        config_dir=config_dir,
+        out=out,
+        name=name,
+        version=version,
+    )
+    _say_trained(out, trained.metrics, "calls", as_json, trained)
 
 
 @model.command()
@@ -205,7 +206,7 @@ def promote(directory: Path, stage: str, as_json: bool) -> None:
         click.echo(f"{loaded.id}: {loaded.stage.value} -> {stage}")
 
 
-# ---------------------------------------------------------------------- where rows come from
+# ---------------------------------------------------------------------- what the command says
 
 
 def _chosen(text: str, known: Sequence[str], kind: str = "window and no fact") -> tuple[str, ...]:
@@ -240,65 +241,36 @@ def _pieces(text: str) -> list[str]:
     return [piece for piece in (part.strip() for part in text.split(",")) if piece]
 
 
-def _rows(wanted: Wanted, fresh: Callable[[], Decider]) -> Labelled:
-    from antifraud.simulator.dataset import labelled_rows
+def _command_line(source: str, options: Options, features: str, usual: Options | None = None) -> str:
+    """The command that makes this model again; ``usual`` are the options that need not be said."""
+    from antifraud.scoring.training import Options
 
-    with progress_bar("calls", wanted.total) as advance:
-        return labelled_rows(sources(wanted), fresh, advance)
-
-
-def _decider_maker(rules_dir: str, config_dir: str) -> Callable[[], Decider]:
-    """Makes deciders without a model, each with empty state; what they share is loaded once."""
-    from antifraud.cli.assembly import build_numbering, read_settings
-    from antifraud.decision import Decider, load_bundle
-
-    settings = read_settings({"model": "none", "rules_dir": rules_dir, "config_dir": config_dir})
-    bundle, policy = load_bundle(settings.rules_dir, settings.utc_offset_min), settings.policy()
-    numbering = build_numbering(settings, warm=False)
-    return lambda: Decider(bundle, policy, numbering)
-
-
-def _command_line(source: str, options: Options, features: str) -> str:
-    """The command that makes this model again."""
     parts = ["antifraud model train", source]
     if _pieces(features):
         parts.append(f"--features {','.join(_pieces(features))}")
     parts.append(f"--trees {options.trees} --leaves {options.leaves} --learning-rate {options.learning_rate:g}")
     budgets = (options.block_budget, options.divert_budget, options.label_budget)
     parts.append("--block-budget {:g} --divert-budget {:g} --label-budget {:g}".format(*budgets))
+    usual = usual if usual is not None else Options()
+    for flag, value, otherwise in (
+        ("--min-leaf", options.min_leaf, usual.min_leaf),
+        ("--feature-fraction", options.feature_fraction, usual.feature_fraction),
+        ("--lambda-l2", options.lambda_l2, usual.lambda_l2),
+        ("--fraud-weight", options.fraud_weight, usual.fraud_weight),
+    ):
+        if value != otherwise:
+            parts.append(f"{flag} {value:g}")
     if options.seed != 1:
         parts.append(f"--seed {options.seed}")
     return " ".join(parts)
 
 
-def _provenance(wanted: Wanted) -> dict[str, Any]:
-    import hashlib
-
-    if wanted.seeds:
-        return {"seeds": list(wanted.seeds), "scenario": Path(wanted.scenario).name}
-    data = []
-    for path in wanted.files:
-        with path.open("rb") as file:
-            data.append({"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})
-    return {"data": data}
-
-
-def _write_reference(out: Path, data: Labelled, made_from: str) -> None:
-    """Write down what calls looked like in training, beside the model: ``model drift`` compares later ones with it."""
-    from antifraud.scoring import Model
-    from antifraud.scoring.drift import make_reference, write_reference
-
-    made = Model.load(out)
-    digest, levels = made.manifest.digest, made.thresholds
-    scores = made.predict(data.X)
-    write_reference(make_reference(data.X, scores, made.features, levels, digest, made_from), out)
-
-
 # ---------------------------------------------------------------------- what people see
 
 
-def _say_trained(out: Path, metrics: dict[str, Any], what: str, as_json: bool) -> None:
+def _say_trained(out: Path, metrics: dict[str, Any], what: str, as_json: bool, trained: Trained | None = None) -> None:
     from antifraud.scoring import Model
+    from antifraud.scoring.card import class_lines
 
     loaded = Model.load(out)
     if as_json:
@@ -307,29 +279,36 @@ def _say_trained(out: Path, metrics: dict[str, Any], what: str, as_json: bool) -
             "out": str(out),
             "thresholds": loaded.thresholds,
             "certificate": loaded.manifest.certificate,
+            "classes": loaded.manifest.classes,
             "metrics": metrics,
         }
+        if trained is not None:
+            result |= {"threads": trained.threads, "processes": trained.processes, "seconds": trained.seconds}
         click.echo(msgspec.json.encode(result).decode())
         return
     click.echo(f"{loaded.id} -> {out}", err=True)
-    if what == "calls":
-        _say_metrics(metrics)
+    if trained is not None:
+        took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in trained.seconds.items())
+        click.echo(f"{trained.threads} threads, at most {trained.processes} processes; {took}", err=True)
+        _say_metrics(metrics, "as reported" if loaded.manifest.training.get("labels") == "reports" else "synthetic")
     else:
         from antifraud.cli.model_numbers import say_repeated
 
         say_repeated(metrics["repeated"])
-    for level, certificate in loaded.manifest.certificate.items():
-        met = "" if certificate.met else f"; OVER BUDGET, the slice is too small: give more {what}"
+    for level, overall in loaded.manifest.certificate.items():
+        met = "" if overall.met else f"; OVER BUDGET, the slice is too small: give more {what}"
         click.echo(
-            f"{level} from {certificate.threshold:.4f}: {certificate.errors} of {certificate.n} benign {what}, "
-            f"at most {certificate.bound:.1e} with {certificate.confidence:.0%} confidence{met}"
+            f"{level} from {overall.threshold:.4f}: {overall.errors} of {overall.n} benign {what}, "
+            f"at most {overall.bound:.1e} with {overall.confidence:.0%} confidence{met}"
         )
+    for line in class_lines(loaded.manifest):
+        click.echo(line)
 
 
-def _say_metrics(metrics: dict[str, Any]) -> None:
+def _say_metrics(metrics: dict[str, Any], labels: str) -> None:
     click.echo(
         f"AUC {metrics['auc']:.4f}, average precision {metrics['average_precision']:.4f} on {metrics['rows']} calls, "
-        f"{metrics['fraud_rows']} of them fraud (synthetic)"
+        f"{metrics['fraud_rows']} of them fraud ({labels})"
     )
     for level in ("label", "divert", "block"):
         click.echo(

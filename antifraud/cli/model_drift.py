@@ -40,7 +40,7 @@ def drift(
     directory: Path,
     events: tuple[Path, ...],
     seeds: str,
-    calls: int,
+    calls: tuple[int, ...],
     days: float,
     scenario: str,
     rules_dir: str,

@@ -126,13 +126,14 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
     )
     explain = _explainer(decider) if settings.alerts.url else None
     board = Board(settings.shard)
+    speaker = settings.speaker()
     made: list[Engine] = []
     # Everything loaded so far lives as long as the process: the collector need never walk over it again.
     gc.collect()
     gc.freeze()
 
     async def part(stop: asyncio.Event) -> None:
-        running = Engine(options, decider, rules, board.publish)
+        running = Engine(options, decider, rules, board.publish, speaker)
         made.append(running)
         parts: list[Awaitable[None]] = [running.run(stop, ready)]
         if settings.alerts.url:
@@ -255,6 +256,9 @@ def up(data: Path | None, verbose: bool, **where: Any) -> None:
     snapshots = [f"--snapshots={data / 'snapshots'}"] if data else []
     journals = [f"--directory={data / 'journal'}"] if data else []
     parts = [Part("engine", ["engine", *passed, *snapshots]), Part("journal", ["journal", *passed, *journals])]
+    if settings.cards.listen:
+        searched = [f"--journal={data / 'journal'}"] if data else []
+        parts.append(Part("desk", ["desk", "serve", *passed, *searched]))
     parts += [
         Part(f"adapter {name}", ["adapter", name, *passed])
         for name, options in sorted(settings.adapters.items())

@@ -388,7 +388,7 @@ def promote(
             before = old.stage if old is not None else before
             text = with_rollout(source, to, share, decision.by)
             problems = _refused_by_reader(chosen, text, found)
-            entry = decided(content_of(chosen, source), old, to, share, decision)
+            entry = decided(content_of(chosen, source), old, to, share, decision, chosen.false_hits_per_million)
             if not problems:
                 file, locked = (Path(chosen.where.file), text), (folder / LOCK_FILE, write_lock({**known, rule: entry}))
                 # Should the machine stop between the two, the milder of both states is left.

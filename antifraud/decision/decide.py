@@ -8,34 +8,51 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from antifraud.decision.blocked_numbers import NumberState, may_block_caller, protection_of, with_blocked
 from antifraud.decision.bundle import Bundle, windows_changed
-from antifraud.decision.facts import MODEL_FACTS, FactBook, Prepared
-from antifraud.decision.policy import Policy, RegionPolicy, score_levels
+from antifraud.decision.challenger import UNSCORED, Scores, Seat, asked, seated
+from antifraud.decision.desks import DeskBoard
+from antifraud.decision.fail import Fallback, FailReason, fallback
+from antifraud.decision.facts import MODEL_FACTS, ROW, FactBook, Prepared
+from antifraud.decision.policy import Policy, RegionPolicy
 from antifraud.decision.texts import say
-from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, Reason, Stage, Verdict, cap
+from antifraud.domain import (
+    AntifraudError,
+    CallEvent,
+    Ceiling,
+    Decision,
+    EventKind,
+    ModelError,
+    Reason,
+    Stage,
+    Verdict,
+    cap,
+)
 from antifraud.features import Fold
 from antifraud.numbering import Numbering
 from antifraud.rulekit import Hit, Params
 from antifraud.scoring import Model
-from antifraud.scoring.columns import Indices, columns_of
 
 MAX_REASONS: Final = 8
 _NOTHING: Final[tuple[Reason, ...]] = ()
 _VERDICTS: Final = {verdict.word: verdict for verdict in Verdict}
+_TRUNK_CLASS: Final = ROW.index("trunk_class")
+_CALLEE_COUNTRY: Final = ROW.index("callee_country")
+_HOME: Final = ROW.index("home_country")
+_DESK: Final = "desk"
 
 
 class _Region(msgspec.Struct, frozen=True):
-    """A region's policy with what can be worked out ahead: thresholds from hard to mild, rule parameters."""
+    """A region's policy with what can be worked out ahead: rule parameters."""
 
     policy: RegionPolicy
-    thresholds: tuple[tuple[float, Verdict], ...]
     params: Params
 
 
@@ -43,19 +60,34 @@ class Decider:
     """The state of one shard and the one function over it.
 
     ``decide`` and ``absorb`` are the only ways to change the state, and both are functions of the events given, in
-    order. ``killed`` makes every carried-out verdict *allow* (the kill switch) while full verdicts go on.
+    order. ``killed`` makes every carried-out verdict *allow* (the kill switch) while full verdicts go on. ``numbers``
+    are those of callers that are blocked or cleared; whoever keeps the register sets them. ``challenger`` is a second
+    model that scores every call and decides nothing; one that does not fit is left out (``challenger_refused``).
     """
 
     def __init__(
-        self, bundle: Bundle, policy: Policy, numbering: Numbering, model: Model | None = None, fold: Fold | None = None
+        self,
+        bundle: Bundle,
+        policy: Policy,
+        numbering: Numbering,
+        model: Model | None = None,
+        fold: Fold | None = None,
+        challenger: Model | None = None,
     ) -> None:
         self._numbering = numbering
         self._facts = FactBook(numbering, policy)
         self.policy = policy
         self.fold = fold if fold is not None else Fold(bundle.windows)
+        self.desks = DeskBoard(policy.desks, policy.utc_offset_min * 60.0)
         self.killed = False
+        self.numbers: Mapping[str, NumberState] = {}
         self.failures = 0
+        self.challenger_refused: AntifraudError | None = None
+        self._seat: Seat | None = None
+        self._rival: Seat | None = None
         self._install(bundle, model)
+        if challenger is not None:
+            self._challenge(challenger)
 
     @property
     def bundle(self) -> Bundle:
@@ -65,7 +97,12 @@ class Decider:
     @property
     def model(self) -> Model | None:
         """The model in force."""
-        return self._model
+        return self._seat.model if self._seat is not None else None
+
+    @property
+    def challenger(self) -> Model | None:
+        """The model that scores every call beside it and decides nothing."""
+        return self._rival.model if self._rival is not None else None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -80,21 +117,24 @@ class Decider:
         """
         if bundle.windows.digest != self._bundle.windows.digest:
             raise windows_changed(self._bundle.windows.digests, bundle.windows.digests)
-        self._install(bundle, self._model)
+        self._install(bundle, self.model)
 
     def _install(self, bundle: Bundle, model: Model | None) -> None:
-        columns: Indices | None = None
-        if model is not None:
-            columns = columns_of(model, bundle.windows.digests, MODEL_FACTS)
-            if np.array_equal(columns, np.arange(len(bundle.windows.names) + len(MODEL_FACTS))):
-                columns = None
-        regions = {code: self._region(region, bundle, model) for code, region in self.policy.regions.items()}
-        self._regions, self._bundle, self._model, self._columns = regions, bundle, model, columns
+        regions = self.policy.regions
+        seat = seated(model, bundle.windows.digests, regions) if model is not None else None
+        within = {code: _Region(region, bundle.rules.params(region.params)) for code, region in regions.items()}
+        self._regions, self._bundle, self._seat = within, bundle, seat
 
-    @staticmethod
-    def _region(region: RegionPolicy, bundle: Bundle, model: Model | None) -> _Region:
-        levels = score_levels(region, model.thresholds) if model is not None else ()
-        return _Region(region, levels, bundle.rules.params(region.params))
+    def _challenge(self, challenger: Model) -> None:
+        """Have ``challenger`` score beside the model; where it does not fit, ``challenger_refused`` says why."""
+        try:
+            self._rival = seated(challenger, self._bundle.windows.digests, self.policy.regions)
+        except ModelError as error:
+            self.challenger_refused = error
+
+    def protection_of(self, number: str, at: float) -> str:
+        """What keeps ``number`` (E.164) from being blocked at epoch second ``at``; empty when nothing does."""
+        return protection_of(number, self._bundle.rules, self._numbering, at)
 
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
@@ -119,24 +159,44 @@ class Decider:
         """As ``decide``, of events that are prepared."""
         values, duplicate, setups = self._fold(prepared)
         if not setups:
+            if self.desks:
+                for call_id in self._ended(prepared).get(0, ()):
+                    self.desks.give_back(call_id)
             return []
-        scores: list[float] | None = None
-        matrix: npt.NDArray[np.float64] | None = None
-        if self._model is not None:
-            matrix = self._matrix(values, setups)
-            if self._columns is not None:
-                matrix = matrix.take(self._columns, axis=1)
-            scores = self._model.predict(matrix).tolist()
+        matrix, scores = self._score(values, setups)
         windows = values.tolist()
         decisions = []
+        ended = self._ended(prepared) if self.desks else {}
         for position, item in enumerate(setups):
-            score = scores[position] if scores is not None else None
-            decision = self._judge(item, windows[position], score, bool(duplicate[position]))
+            for call_id in ended.get(position, ()):
+                self.desks.give_back(call_id)
+            decision = self._judge(item, windows[position], scores[position], bool(duplicate[position]))
             if matrix is not None and any(reason.by == "score" for reason in decision.reasons):
                 seen = tuple(None if value != value else value for value in matrix[position].tolist())
                 decision = msgspec.structs.replace(decision, features=seen)
             decisions.append(decision)
+        for call_id in ended.get(len(setups), ()):
+            self.desks.give_back(call_id)
         return decisions
+
+    def _score(
+        self, values: npt.NDArray[np.float64], setups: Sequence[Prepared]
+    ) -> tuple[npt.NDArray[np.float64] | None, list[Scores]]:
+        """What the model in force sees of the setups, and what both models say of each of them."""
+        seat, rival = self._seat, self._rival
+        if seat is None and rival is None:
+            return None, [UNSCORED] * len(setups)
+        vectors = self._matrix(values, setups)
+        count = len(setups)
+        matrix: npt.NDArray[np.float64] | None = None
+        own: list[float | None] = [None] * count
+        own_asks, kinds = [Verdict.ALLOW] * count, [""] * count
+        if seat is not None:
+            matrix, own, own_asks, kinds = _said(seat, vectors, setups)
+        if rival is None:
+            return matrix, [Scores(*said) for said in zip(own, own_asks, kinds, strict=True)]
+        _seen, theirs, their_asks, _kinds = _said(rival, vectors, setups)
+        return matrix, [Scores(*said) for said in zip(own, own_asks, kinds, theirs, their_asks, strict=True)]
 
     def _fold(
         self, prepared: Sequence[Prepared]
@@ -146,6 +206,18 @@ class Decider:
         return folded.values, folded.duplicate, setups
 
     @staticmethod
+    def _ended(prepared: Sequence[Prepared]) -> dict[int, list[str]]:
+        """The calls that ended, by the number of setups before them: their places at a desk are free from there on."""
+        ended: dict[int, list[str]] = {}
+        setups = 0
+        for item in prepared:
+            if item.event.kind is EventKind.SETUP:
+                setups += 1
+            elif item.event.kind is EventKind.RELEASE:
+                ended.setdefault(setups, []).append(item.event.call_id)
+        return ended
+
+    @staticmethod
     def _matrix(values: npt.NDArray[np.float64], setups: Sequence[Prepared]) -> npt.NDArray[np.float64]:
         matrix = np.empty((len(setups), values.shape[1] + len(MODEL_FACTS)), dtype=np.float64)
         if setups:
@@ -153,58 +225,82 @@ class Decider:
             matrix[:, values.shape[1] :] = [item.vector for item in setups]
         return matrix
 
-    def _judge(self, item: Prepared, windows: Sequence[float], score: float | None, duplicate: bool) -> Decision:
+    def _judge(self, item: Prepared, windows: Sequence[float], scores: Scores, duplicate: bool) -> Decision:
         region = self._regions[item.region]
         language = region.policy.language
         if item.emergency:
             reason = Reason("protect", "allow", say("emergency", language))
             return self._decision(
-                item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate, protected=True
+                item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), scores, duplicate, protected=True
+            )
+        if item.row[_TRUNK_CLASS] == _DESK:
+            # Judged already, by people: whatever a desk hands back must not go round in circles.
+            reason = Reason("protect", "allow", say("handed_back", language))
+            return self._decision(
+                item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), scores, duplicate, protected=True
             )
         row = item.row.copy()
         row += [None if value != value else value for value in windows]
-        row.append(score)
+        row.append(scores.own)
         try:
             hits = self._bundle.rules.evaluate(row, region.params)
-            return self._weigh(item, region, hits, score, duplicate)
+            if self.numbers:
+                hits = with_blocked(hits, self.numbers.get(item.event.caller), item.region, item.event.ts)
+            return self._weigh(item, region, hits, scores, duplicate)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in judging one call, the call goes on
             self.failures += 1
-            reason = Reason("engine", "allow", f"{say('undecided', language)}: {type(error).__name__}")
-            return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate)
+            fell = self._fallen_back(item, region)
+            sentence = say("undecided" if fell.verdict < Verdict.BLOCK else "undecided_refused", language)
+            reason = Reason("engine", fell.verdict.word, f"{sentence}: {type(error).__name__}")
+            return self._decision(
+                item, region, fell.verdict, Verdict.ALLOW, (reason,), scores, duplicate, code=fell.code
+            )
+
+    def _fallen_back(self, item: Prepared, region: _Region) -> Fallback:
+        """What the region's fail policy makes of a call that rules and model cannot judge."""
+        row, event = item.row, item.event
+        try:
+            protected = any(self.protection_of(number, event.ts) for number in (event.caller, event.callee) if number)
+        except Exception:  # noqa: BLE001 - where nobody can say whether a call is protected, it is
+            protected = True
+        home, country = row[_HOME], row[_CALLEE_COUNTRY]
+        return fallback(
+            region.policy.fail,
+            region.policy.ceiling,
+            str(row[_TRUNK_CLASS] or ""),
+            FailReason.BUNDLE_MISSING,
+            protected=protected,
+            abroad=None if country is None else country != home,
+        )
 
     def _weigh(
-        self, item: Prepared, region: _Region, hits: Sequence[Hit], score: float | None, duplicate: bool
+        self, item: Prepared, region: _Region, hits: Sequence[Hit], scores: Scores, duplicate: bool
     ) -> Decision:
         language = region.policy.language
-        by_score = Verdict.ALLOW
-        if score is not None:
-            for threshold, verdict in region.thresholds:
-                if score >= threshold:
-                    by_score = verdict
-                    break
-            if item.traveller:
-                # Nothing that the model sees tells a subscriber abroad from a forger before their second call, and
-                # a register that did not answer is no reason to cut anybody off: the callee is warned, no more.
-                by_score = min(by_score, Verdict.LABEL)
+        by_score, rival = scores.asks, scores.rival_asks
         if not hits and by_score is Verdict.ALLOW:
-            return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, score, duplicate)
+            return self._decision(
+                item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, scores, duplicate, rival=rival
+            )
 
         full = carried = by_score
-        model_stage = self._model.stage if self._model is not None else Stage.SHADOW
+        model_stage = self._model_stage(item.event.caller)
         if model_stage is not Stage.ENFORCE:
             carried = Verdict.ALLOW
         label = ""
         code = 0
+        block_s, block_by = 0.0, ""
         targets: list[tuple[int, str]] = []
         grounds: list[tuple[int, int, Reason]] = []
         for position, hit in enumerate(hits):
             if hit.verdict == "protect":
                 reason = Reason(hit.by, "allow", hit.text(language))
                 return self._decision(
-                    item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), score, duplicate, protected=True
+                    item, region, Verdict.ALLOW, Verdict.ALLOW, (reason,), scores, duplicate, protected=True
                 )
             verdict = _VERDICTS[hit.verdict]
             full = max(full, verdict)
+            rival = max(rival, verdict)
             enforced = hit.stage is Stage.ENFORCE or (
                 hit.stage is Stage.CANARY and _in_canary(hit.rule, item.event.caller, hit.percent)
             )
@@ -213,13 +309,15 @@ class Decider:
                 code = code or hit.code
                 if hit.target:
                     targets.append((verdict, hit.target))
+                if hit.block_caller_s > block_s:
+                    block_s, block_by = hit.block_caller_s, hit.by
                 carried = max(carried, verdict)
             stage = Stage.ENFORCE if enforced else hit.stage
             reason = Reason(hit.by, hit.verdict, hit.text(language), stage.value)
             grounds.append((-verdict - (10 if enforced else 0), position, reason))
-        if by_score is not Verdict.ALLOW and score is not None:
+        if by_score is not Verdict.ALLOW and scores.own is not None:
             enforced = model_stage is Stage.ENFORCE
-            text = say("score", language, score=score)
+            text = say("score", language, score=scores.own)
             reason = Reason("score", by_score.word, text, model_stage.value)
             grounds.append((-by_score - (10 if enforced else 0), len(hits), reason))
         grounds.sort(key=lambda ground: ground[:2])
@@ -227,7 +325,19 @@ class Decider:
         # The hardest enforced hit that names a target wins, also when a still harder one is capped to a diversion.
         target = max(targets, key=lambda named: named[0])[1] if targets else ""
         return self._decision(
-            item, region, carried, full, reasons, score, duplicate, label=label, target=target, code=code
+            item,
+            region,
+            carried,
+            full,
+            reasons,
+            scores,
+            duplicate,
+            rival=rival,
+            label=label,
+            target=target,
+            code=code,
+            block_s=block_s,
+            block_by=block_by,
         )
 
     def _decision(
@@ -237,21 +347,33 @@ class Decider:
         carried: Verdict,
         full: Verdict,
         reasons: tuple[Reason, ...],
-        score: float | None,
+        scores: Scores,
         duplicate: bool,
         *,
+        rival: Verdict = Verdict.ALLOW,
         protected: bool = False,
         label: str = "",
         target: str = "",
         code: int = 0,
+        block_s: float = 0.0,
+        block_by: str = "",
     ) -> Decision:
         event, policy = item.event, region.policy
         # A call that belongs to no region that we know is watched and left alone.
         ceiling = policy.ceiling if item.placed else min(policy.ceiling, Ceiling.SHADOW)
         verdict = cap(carried, ceiling)
+        identity = decision_id(self.policy.shard, event)
         if self.killed and verdict is not Verdict.ALLOW:
             verdict = Verdict.ALLOW
             reasons = (Reason("engine", "allow", say("killed", policy.language)), *reasons)
+        desk = ""
+        if verdict is Verdict.DIVERT and not target and policy.queues:
+            taken = self.desks.take(policy.queues, identity, event.call_id, event.ts, policy.language)
+            if taken is not None:
+                desk, target = taken.name, taken.target
+            else:
+                verdict = policy.overflow if cap(policy.overflow, ceiling) is policy.overflow else Verdict.LABEL
+                reasons = (*reasons, Reason("desk", verdict.word, say("desk_full", policy.language)))
         if verdict is Verdict.DIVERT:
             target = target or policy.desk
         elif verdict is Verdict.CHALLENGE:
@@ -264,8 +386,11 @@ class Decider:
             label = ""
         elif not label:
             label = say("label", policy.language)
+        # Only a call that is blocked here and now has its number blocked: not under a lower ceiling or the kill switch.
+        if block_s and (verdict is not Verdict.BLOCK or duplicate or not may_block_caller(item)):
+            block_s, block_by = 0.0, ""
         return Decision(
-            id=decision_id(self.policy.shard, event),
+            id=identity,
             call_id=event.call_id,
             ts=event.ts,
             shard=self.policy.shard,
@@ -278,16 +403,48 @@ class Decider:
             switch=event.switch,
             trunk=event.trunk,
             source=event.source,
-            score=score,
+            score=scores.own,
             reasons=reasons,
             protected=protected,
             target=target,
+            desk=desk,
             label=label,
             code=code if verdict is Verdict.BLOCK else 0,
             bundle=self._bundle.digest,
-            model=self._model.id if self._model is not None else "",
+            model=self._seat.model.id if self._seat is not None else "",
             duplicate=duplicate,
+            block_until=event.ts + block_s if block_s else None,
+            block_by=block_by,
+            caller_class=scores.kind,
+            challenger=self._rival.model.id if self._rival is not None else "",
+            challenger_score=scores.rival,
+            challenger_verdict=rival.word if self._rival is not None else "",
         )
+
+    def _model_stage(self, caller: str) -> Stage:
+        """The stage of the model in force for ``caller``: of those in its canary it is enforced."""
+        if self._seat is None:
+            return Stage.SHADOW
+        model = self._seat.model
+        if model.stage is Stage.CANARY and _in_canary(model.id, caller, model.percent):
+            return Stage.ENFORCE
+        return model.stage
+
+
+def _said(
+    seat: Seat, vectors: npt.NDArray[np.float64], setups: Sequence[Prepared]
+) -> tuple[npt.NDArray[np.float64], list[float | None], list[Verdict], list[str]]:
+    """What the model in ``seat`` sees of each setup, its score, the verdict that it asks for, and the class."""
+    matrix = vectors if seat.columns is None else vectors.take(seat.columns, axis=1)
+    scores = seat.model.predict(matrix).tolist()
+    codes, names = seat.model.classes(matrix).tolist(), seat.model.class_names
+    asks = []
+    for item, score, code in zip(setups, scores, codes, strict=True):
+        verdict = asked(seat.levels[item.region][code], score)
+        # Nothing that a model sees tells a subscriber abroad from a forger before their second call, and a register
+        # that did not answer is no reason to cut anybody off: the callee is warned, no more.
+        asks.append(min(verdict, Verdict.LABEL) if item.traveller else verdict)
+    return matrix, scores, asks, [names[code] for code in codes]
 
 
 def decision_id(shard: str, event: CallEvent) -> str:

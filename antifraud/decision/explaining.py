@@ -186,9 +186,12 @@ class DecisionExplainer:
 
     def explain_row(self, row: Sequence[float], region: str) -> Explanation:
         """Why the model scores ``row`` (its features in order, NaN for missing) as it does; by ``region``'s levels."""
-        levels = score_levels(self._policy.region(region), self._model.thresholds)
-        values = np.array(row, dtype=np.float64)
-        return self._explainer.explain(values, [(threshold, verdict.word) for threshold, verdict in levels])
+        within = self._policy.region(region)
+        levels = [
+            [(threshold, verdict.word) for threshold, verdict in score_levels(within, certified)]
+            for certified in self._model.class_thresholds
+        ]
+        return self._explainer.explain_by_class(np.array(row, dtype=np.float64), levels)
 
     def sentences(self, decision: Decision, language: str = "") -> tuple[str, ...]:
         """The explanation in ``language``, by default the region's; empty when there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antifraud.domain.adapter import Adapter, CallAnswer, Caller, PlacedCall, Reader
+from antifraud.domain.adapter import Adapter, CallAnswer, Caller, PlacedCall, Reader, SwitchAgent
 from antifraud.domain.decision import Decision, Reason
 from antifraud.domain.errors import (
     AntifraudError,
@@ -50,6 +50,7 @@ __all__ = [
     "Reader",
     "Reason",
     "Stage",
+    "SwitchAgent",
     "UsageError",
     "Verdict",
     "cap",

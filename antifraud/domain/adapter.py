@@ -1,7 +1,7 @@
 """What the engine's commands expect of an adapter, a file reader and a caller; found by entry points, never imported.
 
-Entry-point groups: ``antifraud.adapters`` (live sources), ``antifraud.readers`` (files), ``antifraud.callers``
-(place calls on an adapter the way a switch would).
+Entry-point groups: ``antifraud.adapters`` (live sources), ``antifraud.agents`` (carry commands out on a switch),
+``antifraud.readers`` (files), ``antifraud.callers`` (place calls on an adapter the way a switch would).
 """
 
 from __future__ import annotations
@@ -30,6 +30,26 @@ class Adapter(Protocol):
         ready: Callable[[str], None],
     ) -> None:
         """Serve until cancelled. ``ready`` is called once with the address that is served, e.g. ``127.0.0.1:5060``."""
+        ...
+
+
+class SwitchAgent(Protocol):
+    """Carries the engine's commands out on one kind of switch. ``options`` comes from ``agents.<switch>`` of config/."""
+
+    name: str
+    summary: str
+
+    async def run(
+        self,
+        *,
+        shard: str,
+        switch: str,
+        region: str,
+        redis_url: str,
+        options: Mapping[str, Any],
+        ready: Callable[[str], None],
+    ) -> None:
+        """Serve ``switch``, which belongs to ``region`` ("" when unknown), until cancelled; ``ready`` once."""
         ...
 
 

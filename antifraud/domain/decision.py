@@ -22,7 +22,11 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     twice is recognised. ``late`` and ``duplicate`` say how it was delivered: late ones were not pushed to the
     switch, duplicates answer a repeated setup and were not counted again. ``code`` is the SIP status of a refusal that
     a rule asks for; 0: that of the region. ``features`` are what the model saw, in its order, None for missing; only
-    where the score asks for a verdict, so that it can be explained later.
+    where the score asks for a verdict, so that it can be explained later. ``block_until``: the epoch second until which
+    the caller's number is to be blocked because of this call, and ``block_by`` the rule that asks for it.
+
+    ``caller_class`` is the class whose thresholds the score was held against. ``challenger`` is a model that decides
+    nothing; its score, and ``challenger_verdict``, what full enforcement would have given with it in the model's place.
     """
 
     id: str
@@ -42,6 +46,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()
     protected: bool = False
     target: str = ""
+    desk: str = ""
     label: str = ""
     code: int = 0
     bundle: str = ""
@@ -49,6 +54,12 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     features: tuple[float | None, ...] = ()
     duplicate: bool = False
     late: bool = False
+    block_until: float | None = None
+    block_by: str = ""
+    caller_class: str = ""
+    challenger: str = ""
+    challenger_score: float | None = None
+    challenger_verdict: str = ""
 
     @property
     def reason(self) -> str:

@@ -30,6 +30,7 @@ import msgspec
 from redis import exceptions as redis_errors
 
 from antifraud.decision import Decider, Prepared, RegionPolicy, stopped_report
+from antifraud.dialects import Speaker
 from antifraud.domain import (
     AntifraudError,
     CallEvent,
@@ -41,7 +42,10 @@ from antifraud.domain import (
     check_event,
 )
 from antifraud.domain.event import MAX_DEADLINE_MS
-from antifraud.engine.control_stream import ControlStream
+from antifraud.domain.sip_headers import join_lines
+from antifraud.engine.blocking import BlockRegister
+from antifraud.engine.control_stream import ControlStream, Entry, in_order
+from antifraud.engine.desk_places import STATE_MAXLEN, DeskPlaces
 from antifraud.engine.figures import LATENCY_STEPS_MS, Figures
 from antifraud.engine.reloading import Reloader, RulesPlace
 from antifraud.engine.rules_state import RulesWatch
@@ -72,11 +76,11 @@ _SERVER_MINIMUM: Final = (6, 2)
 _AHEAD_S: Final = 5.0
 _MOST_SAID: Final = 8_192
 _OBEYED_AT_A_TIME: Final = 1_000
+_SWEEP_S: Final = 0.1
 _SWITCH_S: Final = 0.0005
 """How long another thread may keep the loop waiting for the interpreter: one that takes in a large list, say."""
 _STOPPING: Final = (Verdict.DIVERT.word, Verdict.BLOCK.word)
 
-Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -105,7 +109,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
 class Engine:
     """One shard's engine. ``run`` ends when ``stop`` is set, with everything committed and a last snapshot.
 
-    ``publish`` is given a copy of the engine's numbers about once a second; it must return at once.
+    ``publish`` is given a copy of the engine's numbers about once a second; it must return at once. ``speaker`` puts
+    verdicts into the dialects of the switches; without one they are told verdict, code and reason.
     """
 
     def __init__(
@@ -114,8 +119,10 @@ class Engine:
         decider: Decider,
         rules: RulesPlace,
         publish: Callable[[Figures], None] | None = None,
+        speaker: Speaker | None = None,
     ) -> None:
         self._options = options
+        self._speaker = speaker
         self._publish = publish
         self._decider = decider
         decider.swap(decider.bundle.without_sources())
@@ -130,6 +137,8 @@ class Engine:
             ControlStream(self._keys.list_changes, "list_changes", LIST_OPERATIONS),
         )
         self._lists = RunTimeLists(decider)
+        self._places = DeskPlaces(decider.desks, self._keys)
+        self._blocks = BlockRegister(decider, self._keys)
         self._reloader = Reloader(rules, self._lists)
         self._watch = RulesWatch(rules.directory, rules.state)
         self._control_unsaved = False
@@ -359,19 +368,64 @@ class Engine:
         """What control entries came to, as it is written down, then the entries after that."""
         self._decider.killed = state.get(b"killed") == b"1"
         self._counts["lists_left_aside"] += await self._lists.load(self._log, self._keys)
+        await self._places.load(self._log)
+        self._counts["blocks_left_aside"] += await self._blocks.load(self._log, state)
         for asked in self._asked:
             asked.go_on_from(state)
         for asked in self._asked:
             await self._watch_control(asked)
-            while True:
-                entries = cast(
-                    "list[Entry]",
-                    await self._log.xrange(asked.key, f"({asked.position}", count=self._options.max_batch),
-                )
-                if not entries:
-                    break
-                self._obey_all(asked, entries, starting=True)
-                await self._save_control()
+        while True:
+            read: list[tuple[ControlStream, list[Entry]]] = []
+            for asked in self._asked:
+                after, count = f"({asked.position}", self._options.max_batch
+                read.append((asked, cast("list[Entry]", await self._log.xrange(asked.key, after, count=count))))
+            if not any(entries for _asked, entries in read):
+                break
+            self._obey_all(in_order(read), starting=True)
+            await self._save_control()
+        await self._restore_blocks()
+
+    async def _restore_blocks(self) -> None:
+        """Obey what was asked of the register of blocked numbers after the position that is written with it."""
+        requests = self._blocks.requests
+        await self._watch_control(requests)
+        while True:
+            after, count = f"({requests.position}", self._blocks.requests_at_once
+            entries = cast("list[Entry]", await self._log.xrange(requests.key, after, count=count))
+            if not entries:
+                return
+            self._blocks.obey_all(entries, self._arrival)
+            await self._write_blocks()
+
+    async def _save_blocks(self, stop: asyncio.Event) -> bool:
+        """Write the register before anything else is decided, so that it has one order; False when stopped."""
+        pause = 0.02
+        while self._blocks.unsaved:
+            try:
+                await self._write_blocks()
+            except REDIS_ERRORS as error:
+                self._counts["redis_errors"] += 1
+                self._show()
+                _LOG.warning("blocked numbers could not be written, trying again: %s", error)
+                if stop.is_set():
+                    return False
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+        return True
+
+    async def _write_blocks(self) -> None:
+        await self._fence()
+        async with self._log.pipeline(transaction=True) as pipe:
+            self._blocks.write(pipe, time.time() + self._skew)
+            results = await pipe.execute(raise_on_error=False)
+        self._note_failed(results)
+        self._blocks.saved()
+
+    def _note_failed(self, results: Sequence[object]) -> None:
+        failed = [result for result in results if isinstance(result, Exception)]
+        if failed:
+            self._counts["commands_refused"] += len(failed)
+            _LOG.error("Redis refused %d of %d commands, first: %s", len(failed), len(results), failed[0])
 
     async def _watch_control(self, asked: ControlStream) -> None:
         """Notice a control stream that was cut beyond what was obeyed: the engine's own trimming never does that."""
@@ -450,13 +504,18 @@ class Engine:
     async def _serve(self, stop: asyncio.Event) -> None:
         pause = 0.05
         flush_due = time.monotonic() + 1.0
+        sweep_due = 0.0
         while not stop.is_set():
             try:
                 await self._fence()
                 found = cast(
                     "list[tuple[bytes, list[Entry]]]",
                     await self._log.xread(
-                        {self._keys.calls: self._position, **{asked.key: asked.position for asked in self._asked}},
+                        {
+                            self._keys.calls: self._position,
+                            **{asked.key: asked.position for asked in (*self._asked, self._blocks.requests)},
+                            **self._places.streams,
+                        },
                         count=self._options.max_batch,
                         block=_BLOCK_MS,
                     ),
@@ -470,11 +529,19 @@ class Engine:
                 pause = min(pause * 2, 1.0)
                 continue
             read = dict(found)
-            for asked in self._asked:
-                wanted = read.get(asked.key.encode(), [])
-                if wanted:
-                    self._obey_all(asked, wanted, starting=False)
+            wanted = in_order((asked, read.get(asked.key.encode(), [])) for asked in self._asked)
+            if wanted:
+                self._obey_all(wanted, starting=False)
+            for (entry_id, fields), why in self._places.obey(read.get(self._keys.desk_state.encode(), [])):
+                self._refuse(entry_id, fields, why, "desk_state", self._keys.desk_state)
             await self._save_control()
+            requested = read.get(self._blocks.requests.key.encode(), [])
+            self._blocks.obey_all(requested[: self._blocks.requests_at_once], self._arrival)
+            if time.monotonic() >= sweep_due:
+                sweep_due = time.monotonic() + _SWEEP_S
+                self._blocks.sweep(time.time() + self._skew)
+            if not await self._save_blocks(stop):
+                break
             entries = read.get(self._keys.calls.encode())
             if entries is not None:
                 await self._batch(entries, stop)
@@ -541,6 +608,7 @@ class Engine:
         stop: asyncio.Event,
     ) -> None:
         reports = self._reports(setups, decisions)
+        self._blocks.take(decisions, time.time() + self._skew)
         counts = self._counts
         pause = 0.02
         first = True
@@ -557,7 +625,7 @@ class Engine:
                         elif now_ms >= arrived + (event.deadline_ms or self._options.deadline_ms):
                             final = msgspec.structs.replace(decision, late=True)
                         else:
-                            pipe.rpush(event.reply, encode_reply(self._reply(decision)))
+                            pipe.rpush(event.reply, encode_reply(self._reply(decision, now_ms / 1000)))
                             pipe.pexpire(event.reply, max(1000, 2 * event.deadline_ms))
                     written.append(final)
                 for item, reply, call_id in bad:
@@ -571,6 +639,8 @@ class Engine:
                 for item, _reply, _call_id in bad:
                     entry = encode_quarantined(item, now_ms / 1000)
                     pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
+                self._blocks.write(pipe, now_ms / 1000)
+                self._places.write(pipe)
                 pipe.hset(self._keys.position, mapping={"id": position, "at": f"{now_ms / 1000:.3f}"})
                 try:
                     await self._fence()
@@ -594,11 +664,15 @@ class Engine:
             pause = min(pause * 2, 1.0)
             await self._trim(quiet=True)
         self._position = position
+        self._blocks.saved()
+        self._places.written()
         counts["events"] += entries
         counts["feedback"] += len(reports)
         done_ms = (time.time() + self._skew) * 1000
         for event, arrived, final in zip(setups, arrivals, written, strict=True):
             counts["decisions." + final.verdict] += 1
+            if final.challenger and final.challenger_verdict != final.full_verdict:
+                counts["challenger_differs." + final.challenger_verdict] += 1
             if final.late:
                 counts["late"] += 1
             if final.duplicate:
@@ -618,35 +692,61 @@ class Engine:
         stopped = map(report_stopped, setups, decisions)
         return [encode_event(report) for report in stopped if report is not None]
 
-    def _reply(self, decision: Decision) -> Reply:
+    def _reply(self, decision: Decision, now: float) -> Reply:
         region: RegionPolicy = self._decider.policy.region(decision.region)
         code = {"block": decision.code or region.block_code, "divert": 302}.get(decision.verdict, 0)
+        if self._speaker is None:
+            text = decision.reason if decision.verdict != "allow" else ""
+            return Reply(
+                decision.verdict,
+                call_id=decision.call_id,
+                decision=decision.id,
+                sip_code=code,
+                text=text,
+                target=decision.target,
+                label=decision.label,
+            )
+        said = self._speaker.say(decision, now)
         return Reply(
             decision.verdict,
             call_id=decision.call_id,
             decision=decision.id,
-            sip_code=code,
-            text=decision.reason if decision.verdict != "allow" else "",
-            target=decision.target,
+            sip_code=said.status or code,
+            text=said.text,
+            target=decision.target or said.target,
             label=decision.label,
+            phrase=said.phrase,
+            headers=join_lines(said.headers),
+            cause=said.cause,
+            dialect=said.dialect,
+            packet=said.packet,
+            attributes="\n".join(f"{name} = {value}" for name, value in said.attributes),
         )
 
     # -- control -------------------------------------------------------------------------------------------------
 
-    def _obey_all(self, asked: ControlStream, entries: Sequence[Entry], *, starting: bool) -> None:
+    def _obey_all(self, wanted: Sequence[tuple[ControlStream, Entry]], *, starting: bool) -> None:
         """Obey control entries in their order; changes of lists hold for everything that is decided afterwards."""
-        for entry_id, fields in entries:
+        for asked, (entry_id, fields) in wanted:
             asked.position = entry_id.decode()
             self._control_unsaved = True
             try:
                 self._obey(decode_control(fields, asked.operations), asked.position, starting=starting)
             except EventError as error:
-                self._counts["control_refused"] += 1
-                raw = f"{asked.position} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
-                if len(self._control_refused) < CONTROL_MAXLEN:
-                    self._control_refused.append(Quarantined(error.code, error.detail, asked.field, raw))
-                _LOG.error("entry %s of %s refused: %s: %s", asked.position, asked.key, error.code, error.detail)
+                self._refuse(entry_id, fields, error, asked.field, asked.key)
         self._lists.settle()
+
+    def _refuse(
+        self, entry_id: bytes, fields: Mapping[bytes, bytes], error: EventError, source: str, key: str
+    ) -> None:
+        """An entry of ``key`` that cannot be obeyed: counted, logged, and on its way to the quarantine."""
+        self._counts["control_refused"] += 1
+        self._control_unsaved = True
+        place = entry_id.decode()
+        raw = f"{place} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
+        if len(self._control_refused) < CONTROL_MAXLEN:
+            self._control_refused.append(Quarantined(error.code, error.detail, source, raw))
+        _LOG.error("entry %s of %s refused: %s: %s", place, key, error.code, error.detail)
 
     def _obey(self, control: Control, entry_id: str, *, starting: bool) -> None:
         if control.op in LIST_OPERATIONS:
@@ -750,6 +850,8 @@ class Engine:
 
     def _show(self) -> Mapping[str, int | float]:
         """Publish a copy of all numbers; those of the fold, empty when it cannot say them."""
+        self._counts.update(self._blocks.counts)
+        self._blocks.counts.clear()
         self._counts["judging_failures"] += self._decider.failures
         self._decider.failures = 0
         stats: Mapping[str, int | float] = {}
@@ -760,7 +862,7 @@ class Engine:
                 _LOG.exception("the windows cannot say their figures")
             self._stats_failed = True
         if self._publish is not None:
-            model = self._decider.model
+            model, challenger = self._decider.model, self._decider.challenger
             self._publish(
                 Figures(
                     counts=self._written + self._counts,
@@ -771,6 +873,8 @@ class Engine:
                     refused=bool(self._rules_refused),
                     bundle=self._decider.bundle.digest,
                     model=model.id if model is not None else "",
+                    challenger=challenger.id if challenger is not None else "",
+                    challenger_refused=self._decider.challenger_refused is not None,
                 )
             )
         return stats
@@ -813,9 +917,14 @@ class Engine:
         try:
             await self._log.xtrim(self._keys.calls, minid=calls, approximate=True)
             await self._log.xtrim(self._keys.decisions, minid=f"{oldest_ms}-0", approximate=True)
+            await self._log.xtrim(self._keys.desk_state, maxlen=STATE_MAXLEN, approximate=True)
             for asked in self._asked:
                 if not self._control_unsaved:
                     await self._trim_control(asked)
+            if not self._blocks.unsaved:
+                await self._trim_control(self._blocks.requests)
+            for switch in self._blocks.switches:
+                await self._log.xtrim(self._keys.commands(switch), minid=f"{oldest_ms}-0", approximate=True)
         except REDIS_ERRORS as error:
             if not quiet:
                 _LOG.warning("the streams could not be trimmed: %s", error)

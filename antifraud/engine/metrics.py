@@ -36,6 +36,7 @@ _MOST_ASKERS: Final = 8
 _COUNTERS: Final = {
     "events": "entries of the log that were worked on",
     "decisions": "decisions by the verdict that was carried out",
+    "challenger_differs": "decisions that the challenger would have made otherwise, by the verdict it would have given",
     "late": "decisions that came after their deadline and were not pushed",
     "duplicates": "decisions about a setup that had been in the log before",
     "feedback": "reports written into the log about calls that full enforcement would have stopped",
@@ -55,7 +56,7 @@ _COUNTERS: Final = {
     "snapshots": "snapshots written",
     "snapshot_errors": "snapshots that could not be written",
 }
-_LABELS: Final = {"decisions": "verdict", "quarantine": "code"}
+_LABELS: Final = {"decisions": "verdict", "challenger_differs": "verdict", "quarantine": "code"}
 _LATENCY: Final = "latency_ms."
 #: What is counted of the fold as a whole: its name in ``Fold.stats``, whether it only grows, and what it means.
 _FOLD: Final = (
@@ -86,7 +87,13 @@ class FigureCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family, those that have not counted anything yet as zero."""
         figures = self._board.figures
-        about = {"version": __version__, "shard": self._board.shard, "bundle": figures.bundle, "model": figures.model}
+        about = {
+            "version": __version__,
+            "shard": self._board.shard,
+            "bundle": figures.bundle,
+            "model": figures.model,
+            "challenger": figures.challenger,
+        }
         yield InfoMetricFamily("antifraud_engine", "what runs here", about)
         yield GaugeMetricFamily(
             "antifraud_serving", "1: this engine serves the shard, 0: it stands by", figures.serving
@@ -94,6 +101,8 @@ class FigureCollector(Collector):
         yield GaugeMetricFamily("antifraud_killed", "1: the kill switch is on, nothing is carried out", figures.killed)
         about_rules = "1: the last change of the rules was refused, older ones are in force"
         yield GaugeMetricFamily("antifraud_rules_refused", about_rules, figures.refused)
+        about_challenger = "1: the challenger was refused, the model in force is alone; `antifraud doctor` says why"
+        yield GaugeMetricFamily("antifraud_challenger_refused", about_challenger, figures.challenger_refused)
         yield from self._counters(figures.counts)
         yield self._latency(figures)
         yield from self._features(figures.fold)

@@ -37,9 +37,12 @@ def _schema() -> pa.Schema:
     text, truth, number = pa.string(), pa.bool_(), pa.float64()
     reason = pa.struct([pa.field(name, text, nullable=False) for name in ("by", "verdict", "text", "stage")])
     kinds = {"ts": number, "score": number, "code": pa.int16(), "protected": truth, "duplicate": truth, "late": truth}
+    kinds["block_until"] = number
+    kinds["challenger_score"] = number
     kinds["features"] = pa.list_(pa.field("item", number))
     kinds["reasons"] = pa.list_(pa.field("item", reason, nullable=False))
-    fields = [pa.field(name, kinds.get(name, text), nullable=name == "score") for name in _COLUMNS]
+    missing = ("score", "block_until", "challenger_score")
+    fields = [pa.field(name, kinds.get(name, text), nullable=name in missing) for name in _COLUMNS]
     return pa.schema(fields, metadata={"antifraud.journal": FORMAT_VERSION})
 
 

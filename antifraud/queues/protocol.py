@@ -14,6 +14,11 @@ key                              type     writer                      reader    
 ``af:{shard}:block-requests``    stream   operators, services         engines               kept, at most 10,000
 ``af:{shard}:blocks``            hash     engine                      agents, engine        kept
 ``af:{shard}:outcomes``          stream   switch agents               engine, people        at most 200,000
+``af:{shard}:agent:<switch>``    string   switch agent                its standby           expires: the lease
+``af:{shard}:agents``            hash     switch agents               doctor                kept, written anew
+``af:{shard}:desk-state``        stream   desks                       engine                at most 10,000
+``af:{shard}:desk-outcomes``     stream   desk service                desk service          at most 100,000
+``af:{shard}:desks``             hash     engine                      engine, desks         kept
 ``af:{shard}:lists``             hash     engine                      engine, lists         kept
 ``af:{shard}:quarantine``        stream   adapters, engine            people                at most 100,000
 ``af:{shard}:counters``          hash     adapters, engine            doctor, metrics       kept
@@ -27,7 +32,9 @@ out). A switch whose Redis client passes only few arguments uses the packed form
 the same fields as application/x-www-form-urlencoded.
 
 *reply*: one JSON object: ``v`` (protocol version, 1), ``call``, ``verdict``, ``decision``, ``code`` (SIP status for a
-block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``. Pushed once, only before the deadline.
+block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``; in the dialect of the switch ``phrase``
+(reason phrase), ``headers`` (``Name: value``, one a line, see ``antifraud.domain.sip_headers``), ``cause`` (Q.850),
+``packet`` and ``attributes`` (RADIUS, one ``Name = value`` a line), ``dialect``. Pushed once, only before the deadline.
 
 *decisions*: field ``d``, a ``Decision`` as JSON.
 
@@ -41,7 +48,10 @@ switch, and no number of them keeps the kill switch waiting. Source in the quara
 *lists*: what the accepted list operations come to, so that they outlive both streams: field ``<list> <entry>``,
 an ``Amendment`` as JSON.
 
-*commands*, *outcomes*, *block-requests*, *blocks*: see ``antifraud.queues.commands``.
+*desk-state*: ``desk`` and ``free``, how many more calls a desk can take. *desks*: see ``antifraud.engine.desk_places``.
+
+*commands*, *outcomes*, *block-requests*, *blocks*: see ``antifraud.queues.commands``; *agent*, *agents*: see
+``sip_adapters.agents``.
 
 *position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
 It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control`` and
@@ -85,12 +95,16 @@ class Keys:
     """The names of one shard's keys."""
 
     __slots__ = (
+        "agents",
         "block_requests",
         "blocks",
         "calls",
         "control",
         "counters",
         "decisions",
+        "desk_outcomes",
+        "desk_state",
+        "desks",
         "features",
         "lease",
         "list_changes",
@@ -121,6 +135,10 @@ class Keys:
         self.block_requests = self.prefix + "block-requests"
         self.blocks = self.prefix + "blocks"
         self.outcomes = self.prefix + "outcomes"
+        self.agents = self.prefix + "agents"
+        self.desk_outcomes = self.prefix + "desk-outcomes"
+        self.desk_state = self.prefix + "desk-state"
+        self.desks = self.prefix + "desks"
         self.reply_prefix = self.prefix + "reply:"
 
     def reply(self, token: str) -> str:
@@ -130,6 +148,10 @@ class Keys:
     def commands(self, switch: str) -> str:
         """The stream of commands for one switch."""
         return f"{self.prefix}commands:{switch}"
+
+    def agent(self, switch: str) -> str:
+        """The lease of the agent of one switch."""
+        return f"{self.prefix}agent:{switch}"
 
     def is_reply(self, key: str) -> bool:
         """Whether ``key`` may be pushed to: under this shard's reply prefix, short, of harmless characters.
@@ -141,7 +163,7 @@ class Keys:
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True, rename={"call_id": "call", "sip_code": "code"}):
-    """What the waiting switch is told."""
+    """What the waiting switch is told. All but ``verdict`` may be empty, and is with engines that know less."""
 
     verdict: str
     v: int = PROTOCOL_VERSION
@@ -151,6 +173,12 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, rename={"call_id": 
     text: str = ""
     target: str = ""
     label: str = ""
+    phrase: str = ""
+    headers: str = ""
+    cause: int = 0
+    dialect: str = ""
+    packet: str = ""
+    attributes: str = ""
 
 
 _REPLY_ENCODER: Final = msgspec.json.Encoder()

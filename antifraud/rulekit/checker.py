@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
 from antifraud.domain import lookalikes
-from antifraud.rulekit import lexer, patterns
+from antifraud.rulekit import elsewhere, lexer, patterns
 from antifraud.rulekit.documents import Excerpt
 from antifraud.rulekit.fields import KNOWN_AT, SCORE, Field, Range, window_range
 from antifraud.rulekit.form import Value as ParamValue
@@ -82,26 +83,7 @@ _COUNTS: Final = {
     (3,): "three values",
     (0, 2): "no value or two values",
 }
-_ELSEWHERE: Final = {
-    "startswith": 'write such as prefix_in(caller, ["+7700"])',
-    "starts_with": 'write such as prefix_in(caller, ["+7700"])',
-    "begins_with": 'write such as prefix_in(caller, ["+7700"])',
-    "endswith": 'write such as matches(caller, "0000$")',
-    "ends_with": 'write such as matches(caller, "0000$")',
-    "contains": 'write such as matches(user_agent, "(?i)linphone")',
-    "find": 'write such as matches(user_agent, "(?i)linphone")',
-    "regex": 'write such as matches(user_agent, "(?i)linphone")',
-    "search": 'write such as matches(user_agent, "(?i)linphone")',
-    "lower": 'compare without regard to capitals: matches(user_agent, "(?i)linphone")',
-    "count": "what is counted over a time is a window, such as caller_calls_1h",
-    "sum": "what is added up over a time is a window; see windows.yaml",
-    "exists": "write not missing(…)",
-    "isnull": "write missing(…)",
-    "is_null": "write missing(…)",
-    "now": "a rule knows the time of the call only: hour, weekday, time_between(…), night()",
-    "today": "a rule knows the time of the call only: hour, weekday, weekend(), holiday()",
-}
-"""What people write who know other languages, and what it is called here."""
+_WINDOW_LENGTHS: Final = ("_1m", "_10m", "_1h", "_24h", "_1d", "_7d", "_30d")
 _ESCAPE: Final = "\x01"
 """Stands for the backslash of a pattern while Python's parser looks at the condition; it must not be unescaped."""
 
@@ -113,6 +95,7 @@ _COMPARE: Final[dict[type[ast.cmpop], str]] = {
     ast.Gt: ">",
     ast.GtE: ">=",
 }
+_HYPHENED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)+\Z")
 _FLIPPED: Final = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _SAID: Final = {"<": "less than {}", "<=": "{} or less", ">": "more than {}", ">=": "{} or more"}
 _ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -171,6 +154,12 @@ class Names(msgspec.Struct, frozen=True):
     scope: str = ""
     kinds: Mapping[str, str] = {}
     """Names of windows → their kinds, as far as they are known."""
+    unreadable: frozenset[str] | None = frozenset()
+    """Parameters whose values cannot be used, which has been said where they stand; None: nobody knows which."""
+
+    def unread(self, param: str) -> bool:
+        """Whether the parameter may be declared, with a value that cannot be used."""
+        return param not in self.params and (self.unreadable is None or param in self.unreadable)
 
     def range_of(self, slot: Slot) -> Range:
         """What the numbers of ``slot`` can be."""
@@ -300,6 +289,11 @@ class _Checker:
             NUMBER: f"compare it, such as {shorten(source)} > 10",
             TEXT: f'compare it, such as {shorten(source)} == "…"',
         }.get(kind, "ask with in whether a value is in it")
+        if isinstance(node, ast.Constant):
+            said = shorten(source)
+            advice = f"repeat what is compared, such as … or hour == {said}; several values go into in [ … ]"
+            if kind == TEXT:
+                advice = f"repeat what is compared, such as … or caller_country == {said}; several go into in [ … ]"
         return self._refuse(node, Message.NOT_A_CONDITION, term=source, actual=_KINDS[kind], advice=advice)
 
     def _comparison(self, node: ast.Compare, depth: int) -> Condition:
@@ -343,7 +337,7 @@ class _Checker:
                     advice="ask with in whether a value is in a list",
                 )
         if kinds[0] != kinds[1]:
-            raise self._unequal(node, (left, first), (right, second))
+            raise self._unequal(node, sign, (left, first), (right, second))
         if kinds[0] == TEXT and sign not in ("==", "!="):
             raise self._refuse(node, Message.TEXT_ORDER, sign=sign)
         if not _varies(first) and not _varies(second):
@@ -354,15 +348,16 @@ class _Checker:
             self._reaches(value, sign if value is first else _FLIPPED[sign], other_value, node)
         return Compare(sign, first, second, source)
 
-    def _unequal(self, node: ast.expr, left: tuple[ast.expr, Value], right: tuple[ast.expr, Value]) -> _Refused:
+    def _unequal(
+        self, node: ast.expr, sign: str, left: tuple[ast.expr, Value], right: tuple[ast.expr, Value]
+    ) -> _Refused:
         advice = "compare like with like"
         for (_, value), (other_node, other) in ((left, right), (right, left)):
-            if _type(value) == TEXT and isinstance(other, Literal):
-                written = self._source(other_node)
-                plus = "+" if written.isdigit() and len(written) >= 10 else ""
-                advice = f'put the text in quotes: "{plus}{written}"'
-            elif _type(value) == NUMBER and isinstance(other, Literal) and isinstance(other.value, str):
-                advice = "write the number without quotes"
+            if isinstance(other, Literal):
+                advice = self._instead(value, self._source(other_node), other, sign)
+            elif isinstance(other, Param) and isinstance(value, Slot):
+                quotes = "in quotes" if value.type == TEXT else "as a plain number, such as 20 or 0.5"
+                advice = f"write the value of {other.name} {quotes}, under `params`"
         return self._refuse(
             node,
             Message.CANNOT_COMPARE,
@@ -372,6 +367,25 @@ class _Checker:
             right_type=_KINDS[_type(right[1])],
             advice=advice,
         )
+
+    def _instead(self, value: Value, written: str, other: Literal, sign: str) -> str:
+        """What to compare ``value`` with instead of a literal of the other type."""
+        field = self._names.fields.get(value.name) if isinstance(value, Slot) else None
+        if isinstance(other.value, str):
+            name = value.name if isinstance(value, Slot) else ""
+            if lexer.is_number(other.value.strip()):
+                return f"write the number without quotes: {other.value.strip()}"
+            if name == "ts":
+                return "the time of the call is asked by hour, weekday, time_between(…); exceptions end with `until`"
+            if name == "hour":
+                return 'write the hour as a number, or time_between("22:00", "06:00")'
+            day = elsewhere.weekday(other.value) if name == "weekday" else ""
+            return day or "compare it with a number"
+        if sign not in ("==", "!="):
+            return "texts have no order; use ==, !=, in or prefix_in with them"
+        plus = "+" if written.isdigit() and len(written) >= 10 else ""
+        fitting = field.impossible(f"{plus}{written}") if field is not None else ""
+        return fitting or f'put the text in quotes: "{plus}{written}"'
 
     def _membership(self, node: ast.Compare, left: ast.expr, right: ast.expr, depth: int) -> Condition:
         value, container = self._pair_in(left, right, depth)
@@ -441,10 +455,7 @@ class _Checker:
 
     def _call(self, node: ast.Call, depth: int) -> Condition:
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-            name = self._source(node.func)
-            known = _ELSEWHERE.get(name.rpartition(".")[2].lower(), f"known: {', '.join(FUNCTIONS)}")
-            advice = did_you_mean(name, FUNCTIONS, known)
-            raise self._refuse(node.func, Message.UNKNOWN_FUNCTION, name=name, advice=advice)
+            raise self._unknown_function(node)
         name = node.func.id
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             raise self._refuse(node, Message.CONDITION_SYNTAX)
@@ -464,6 +475,18 @@ class _Checker:
                 return self._prefix(node, depth)
             case _:
                 return self._timed(node, name, depth)
+
+    def _unknown_function(self, node: ast.Call) -> _Refused:
+        name = self._source(node.func)
+        last = name.rpartition(".")[2]
+        known = elsewhere.FUNCTIONS.get(last.lower(), "")
+        if name.startswith("lists.") and name.count(".") == 2 and last.lower() in ("contains", "has", "includes"):
+            known = f"write such as caller in {name.rpartition('.')[0]}"
+        if not known and last.endswith(_WINDOW_LENGTHS):
+            window = did_you_mean(last, self._names.callable_names(), "see windows.yaml for the names")
+            known = f"a window is a name without brackets: {window}"
+        advice = known or did_you_mean(last, FUNCTIONS, f"known: {', '.join(FUNCTIONS)}")
+        return self._refuse(node.func, Message.UNKNOWN_FUNCTION, name=name, advice=advice)
 
     def _matches(self, node: ast.Call, depth: int) -> Condition:
         first, second = node.args
@@ -525,7 +548,10 @@ class _Checker:
 
     def _missing(self, argument: ast.expr, node: ast.Call) -> Condition:
         if not isinstance(argument, ast.Name):
-            raise self._refuse(argument, Message.MISSING_NEEDS_NAME)
+            quoted = isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            name = str(argument.value) if quoted and isinstance(argument, ast.Constant) else ""
+            hint = f"write it without quotes: missing({name})" if self._names.slot(name) is not None else ""
+            raise self._refuse(argument, Message.MISSING_NEEDS_NAME, hint=hint)
         slot = self._name(argument)
         return Missing(slot, self._source(node))
 
@@ -535,6 +561,13 @@ class _Checker:
             self._expect(argument, value, NUMBER, "a value of between", f"write such as {FUNCTIONS['between']}")
         if not any(_varies(value) for value in values):
             raise self._refuse(node, Message.CONSTANT_TERM, term=self._source(node))
+        low, high = values[1], values[2]
+        if isinstance(low, Literal) and isinstance(high, Literal) and float(low.value) > float(high.value):
+            lowest, highest = self._source(node.args[1]), self._source(node.args[2])
+            hint = f"write between({self._source(node.args[0])}, {highest}, {lowest})"
+            if isinstance(values[0], Slot) and values[0].name == "hour":
+                hint = 'over midnight write time_between("22:00", "06:00")'
+            raise self._refuse(node, Message.BETWEEN_EMPTY, hint=hint, low=lowest, high=highest)
         self._reaches(values[0], ">=", values[1], node)
         self._reaches(values[0], "<=", values[2], node)
         return Between(values[0], values[1], values[2], self._source(node))
@@ -616,6 +649,8 @@ class _Checker:
             if sign == "/" and isinstance(right, Literal) and right.value == 0.0:
                 raise self._refuse(node, Message.DIVIDES_BY_ZERO)
             return Arithmetic(sign, left, right)
+        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
+            raise self._unknown_function(node)
         if isinstance(node, (ast.Compare, ast.BoolOp, ast.Call)) or (
             isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         ):
@@ -666,12 +701,20 @@ class _Checker:
             elif name in FUNCTIONS:
                 hint = f"it is a function; write such as {FUNCTIONS[name]}"
             else:
-                hint = did_you_mean(name, names.callable_names(), _quote_hint(name))
+                hint = self._hyphened(node) or elsewhere.NAMES.get(name.lower(), "")
+                hint = hint or did_you_mean(name, names.callable_names(), _quote_hint(name))
             raise self._refuse(node, Message.UNKNOWN_NAME, name=name, advice=hint)
         field = names.fields.get(name)
         if field is not None and not field.known_at(names.at):
             raise self._refuse(node, names.late, **late(field, names.at))
         return slot
+
+    def _hyphened(self, node: ast.Name) -> str:
+        """What is meant by a name that stands behind a hyphen, as in caller-country; empty where nothing is."""
+        _start, end = self._span(node)
+        written = _HYPHENED.search(self._excerpt.text[:end])
+        whole = written[0].replace("-", "_") if written is not None else ""
+        return f"did you mean {whole}?" if whole and self._names.slot(whole) is not None else ""
 
     def _attribute(self, node: ast.Attribute) -> Param:
         base = node.value.id if isinstance(node.value, ast.Name) else ""
@@ -687,11 +730,15 @@ class _Checker:
                 advice=f"ask with in: caller in {self._source(node)}",
             )
         if base != "params":
-            raise self._refuse(node, Message.NO_ATTRIBUTE, name=self._source(node.value))
+            whole = f"{base}_{node.attr}"
+            hint = f"did you mean {whole}?" if base and self._names.slot(whole) is not None else ""
+            raise self._refuse(node, Message.NO_ATTRIBUTE, hint=hint, name=self._source(node.value))
         if not self._names.params_allowed:
             raise self._refuse(
                 node, Message.NOT_AVAILABLE, name="params", where=self._names.where, advice="write the value itself"
             )
+        if self._names.unread(node.attr):
+            raise _Refused
         if node.attr not in self._names.params:
             advice = did_you_mean(node.attr, self._names.params, "declare it under the key params")
             raise self._refuse(node, Message.UNKNOWN_PARAM, name=node.attr, advice=advice)
@@ -716,7 +763,11 @@ class _Checker:
         value = self._value(node, depth + 1)
         if isinstance(value, Param) and value.type in ("texts", "numbers"):
             return value
-        raise self._refuse(node, Message.IN_NEEDS_LIST, term=self._source(node), actual=_KINDS[_type(value)])
+        hint = ""
+        if isinstance(value, Literal) and isinstance(value.value, str):
+            named = value.value in self._names.lists
+            hint = f"did you mean lists.{value.value}?" if named else f"write in [{self._source(node)}], or use =="
+        raise self._refuse(node, Message.IN_NEEDS_LIST, hint=hint, term=self._source(node), actual=_KINDS[_type(value)])
 
     def _elements(self, node: ast.List | ast.Tuple) -> tuple[str, ...] | tuple[float, ...]:
         if not node.elts:
@@ -727,7 +778,10 @@ class _Checker:
             if not isinstance(element, ast.Constant) and not (
                 negative and isinstance(element, ast.UnaryOp) and isinstance(element.operand, ast.Constant)
             ):
-                raise self._refuse(element, Message.LIST_ELEMENT)
+                hint = ""
+                if isinstance(element, ast.Name) and self._names.slot(element.id) is None:
+                    hint = f'put it in quotes: "{element.id}"'
+                raise self._refuse(element, Message.LIST_ELEMENT, hint=hint)
             value = self._value(element, 0)
             assert isinstance(value, Literal)
             values.append(value.value)

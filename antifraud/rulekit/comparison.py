@@ -191,6 +191,11 @@ def _verdict(old: Rule, new: Rule) -> Iterator[Change]:
     if old.target != new.target:
         live = new.stage in LIVE
         yield Change("target", "minor" if live else "patch", "diverted calls go elsewhere", old.target, new.target)
+    if old.block_caller_s != new.block_caller_s:
+        longer = new.block_caller_s > old.block_caller_s
+        words = "callers' numbers are blocked for longer" if longer else "callers' numbers are blocked for less long"
+        spans = [f"{seconds:g} s" if seconds else "" for seconds in (old.block_caller_s, new.block_caller_s)]
+        yield Change("block_caller", effect(new) if longer else "patch", words, *spans)
 
 
 def _rollout(old: Rule, new: Rule) -> Iterator[Change]:

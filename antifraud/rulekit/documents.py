@@ -33,6 +33,8 @@ _ODD_SPACES: Final = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _ODD_INDENT: Final = re.compile(rf"^ *[{_ODD_SPACES}]", re.MULTILINE)
 _ODD_SPACE: Final = re.compile(rf"^ *(?:- *)*(?:[^\s:'\"#]+:)?([{_ODD_SPACES}])")
 _TAB_INDENT: Final = re.compile(r"^ *\t", re.MULTILINE)
+_BEGUN: Final = re.compile(r" *(?:- +)?(?P<key>[A-Za-z_]+): +(?P<value>[\[{\"'].*)")
+_JOINED_KEY: Final = re.compile(r" *(?:- +)?([a-z_]+):([^ :/][^:]*)\Z")
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_COLUMN: Final = 10_000
 
@@ -241,7 +243,7 @@ def _syntax(sheet: Sheet, error: yaml.MarkedYAMLError) -> None:
     """Note what the parser says, at the place where it is mended."""
     mark = error.problem_mark or error.context_mark
     reason = " ".join(part for part in (error.context, error.problem) if part) or "malformed"
-    if ("quoted scalar" in reason and "end of stream" in reason) or "expected ',' or" in reason:
+    if ("quoted scalar" in reason and "end of stream" in reason) or "expected ',' or" in reason or "simple key" in reason:
         mark = error.context_mark or mark
     places = [found.line + 1 for found in (error.context_mark, error.problem_mark) if found is not None]
     for number in (places[0] - 1, *places) if places else ():
@@ -250,7 +252,28 @@ def _syntax(sheet: Sheet, error: yaml.MarkedYAMLError) -> None:
             sheet.add(Message.ODD_SPACE, number, odd.start(1) + 1, number=f"{ord(odd.group(1)):04X}")
             return
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-    sheet.add(Message.YAML_SYNTAX, line, column, hint=_syntax_hint(reason), reason=reason)
+    hint = _value_hint(sheet, line, column) or _syntax_hint(reason)
+    sheet.add(Message.YAML_SYNTAX, line, column, hint=hint, reason=reason)
+
+
+def _value_hint(sheet: Sheet, line: int, column: int) -> str:
+    """What to do about a value that begins with a sign of YAML and goes on behind it, as in ``reason: {a} called``."""
+    text = sheet.line(line)
+    found = _BEGUN.match(text)
+    if found is None:
+        joined = _JOINED_KEY.match(text)
+        known = joined is not None and ":" not in text.replace(joined[0], "", 1)
+        return f"put a space behind the colon: {joined[1]}: {joined[2]}" if joined is not None and known else ""
+    if column <= found.start("value") + 1:
+        return ""
+    if found["key"] == "when":
+        return "write `when: |` and the condition on the lines below it"
+    closing = {"{": "}", "[": "]"}.get(found["value"][0], found["value"][0])
+    ends = found["value"].find(closing, 1)
+    behind = found["value"][ends + 1 :].split(" #")[0].strip()
+    if closing == "'" and found["value"][ends + 1 : ends + 2].isalpha():
+        return ""  # an apostrophe
+    return "put the whole text in quotes, the ones in it of the other kind" if ends > 0 and behind else ""
 
 
 def _syntax_hint(reason: str) -> str:

@@ -26,7 +26,8 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     """One rule, or one list that protects, that a call has hit.
 
     ``rule`` is the rule's id, or the list's name. ``by`` is ``rule:<id>`` or ``list:<name>``. ``verdict`` is protect,
-    label, challenge, divert or block; ``percent`` is 100 except for a canary.
+    label, challenge, divert or block; ``percent`` is 100 except for a canary. ``block_caller_s``: for how many seconds
+    the caller's number is to be blocked as well.
     """
 
     rule: str
@@ -39,6 +40,7 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     reason: ReasonText
     values: tuple[object, ...] = ()
     code: int = 0
+    block_caller_s: float = 0.0
 
     def text(self, language: str) -> str:
         """The reason in ``language``, with the values of the call."""
@@ -79,6 +81,7 @@ class Maker(msgspec.Struct, frozen=True):
             like.reason,
             values,
             like.code,
+            like.block_caller_s,
         )
 
 

@@ -35,6 +35,7 @@ SHAPES: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
 }
 """How the texts of a field are written, for those that always look the same: what fits, and what to write."""
 
+_STARRED: Final = re.compile(r"\+?[0-9]+[*%]+")
 _BARE: Final = re.compile(r"[0-9]+")
 MOST_BARE_DIGITS: Final = 6
 """Of a number without +: a short code is no longer (see ``numbering.plan``)."""
@@ -121,6 +122,8 @@ class Field(msgspec.Struct, frozen=True):
         """
         if self.values and text not in self.values:
             return did_you_mean(text, self.values, f"it is one of: {', '.join(self.values)}")
+        if self.shape == "number" and text[-1:] in ("*", "%") and _STARRED.fullmatch(text):
+            return f'what begins so is asked for with prefix_in({self.name}, ["{text.rstrip("*%")}"])'
         if self.shape and SHAPES[self.shape][0].fullmatch(text) is None:
             return SHAPES[self.shape][1]
         limit = MOST_BARE_BEGINNING if beginning else MOST_BARE_DIGITS

@@ -117,6 +117,14 @@ class Finding(Enum):
             'antifraud rules promote {rule} --to canary --percent {percent} --by … --why "…"'
         ),
     )
+    LOCK_BUDGET = (
+        False,
+        "the budget of false hits was raised by hand: here {budget}, in rules.lock {locked}",
+        (
+            "write what is in rules.lock here again, or have {budget} decided: "
+            'antifraud rules lock --rule {rule} --by … --why "…"'
+        ),
+    )
     LOCK_UNKNOWN = (
         False,
         "this rule is at {stage}, but rules.lock does not know it",

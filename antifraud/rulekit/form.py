@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from antifraud.domain import lookalikes
+from antifraud.rulekit import elsewhere
 from antifraud.rulekit.documents import Excerpt, ListNode, MapNode, Node, Scalar, Sheet
 from antifraud.rulekit.messages import Message, did_you_mean
 from antifraud.rulekit.texts import LANGUAGES, LocalText
@@ -42,7 +43,7 @@ def keys(
         if name in known:
             result[name] = (key, value)
         else:
-            hint = did_you_mean(name, known, f"known keys: {', '.join(known)}")
+            hint = elsewhere.key(name, what) or did_you_mean(name, known, f"known keys: {', '.join(known)}")
             sheet.at(key, Message.UNKNOWN_KEY, hint=hint, name=name, what=what, known=", ".join(known))
     missing = [name for name in required if name not in found]
     if missing:
@@ -141,7 +142,8 @@ def choice(sheet: Sheet, node: Node, what: str, allowed: Iterable[str]) -> str |
     value = text(sheet, node, what, 64, digits=True)
     if value is not None and value not in known:
         listed = f"choose one of: {', '.join(known)}"
-        sheet.at(node, Message.NOT_ONE_OF, hint=did_you_mean(value, known, listed), what=what, value=value)
+        hint = elsewhere.choice(value, what) or did_you_mean(value, known, listed)
+        sheet.at(node, Message.NOT_ONE_OF, hint=hint, what=what, value=value)
         return None
     return value
 
@@ -186,7 +188,10 @@ def number(sheet: Sheet, node: Node, what: str) -> float | None:
     """A finite number."""
     value = _plain_number(node)
     if value is None:
-        sheet.at(node, Message.NOT_A_NUMBER, what=what)
+        hint = elsewhere.number(node.value, what) if isinstance(node, Scalar) else ""
+        if isinstance(node, Scalar) and not node.plain and _NUMBER.match(node.value):
+            hint = f"write it without quotes: {node.value}"
+        sheet.at(node, Message.NOT_A_NUMBER, hint=hint, what=what)
     return value
 
 
@@ -208,8 +213,7 @@ def until(sheet: Sheet, node: Node, what: str) -> float | None:
     """The epoch second at which something ends: a date holds through its last second in UTC, a time is exact."""
     ends = end_of(node.value) if isinstance(node, Scalar) else None
     if ends is None:
-        late = isinstance(node, Scalar) and node.value.startswith("9999")
-        hint = "9999 is beyond what can be counted; write a day on which somebody should look again" if late else ""
+        hint = elsewhere.date(node.value[:64]) if isinstance(node, Scalar) else ""
         sheet.at(node, Message.NOT_A_DATE, hint=hint, what=what)
     return ends
 
@@ -256,7 +260,8 @@ def value(sheet: Sheet, node: Node, what: str) -> Value | None:
     if node.plain and node.value in _BOOLS:
         return _BOOLS[node.value]
     if node.plain and node.value.lower() in _BOOL_LIKE:
-        sheet.at(node, Message.NOT_A_BOOL, what=what)
+        hint = f'write true or false; where the text {node.value} is meant, put it in quotes: "{node.value}"'
+        sheet.at(node, Message.NOT_A_BOOL, hint=hint, what=what)
         return None
     return word(sheet, node, what, 256)
 
@@ -288,5 +293,6 @@ def excerpt(sheet: Sheet, node: Node) -> Excerpt | None:
     """The text of a scalar with its places; None with a problem noted where it is no text."""
     if isinstance(node, Scalar):
         return Excerpt.of(sheet, node)
-    sheet.at(node, Message.NOT_TEXT, what="the condition")
+    hint = "write `when: |` and the condition on the lines below it, its terms joined with and, or"
+    sheet.at(node, Message.NOT_TEXT, hint=hint, what="the condition")
     return None

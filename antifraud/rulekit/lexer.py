@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
 
 from antifraud.domain.lookalikes import foreign, latin
+from antifraud.rulekit import elsewhere
 from antifraud.rulekit.documents import Excerpt
 from antifraud.rulekit.messages import Message
 
@@ -28,7 +29,7 @@ _TOKEN: Final = re.compile(
   | (?P<number>[0-9][0-9A-Za-z_]*(?:\.[0-9A-Za-z_]+)*(?:(?<=[eE])[+-][0-9]+)?)
   | (?P<word>[^\W\d]\w*)
   | (?P<text>"[^"\n]*"|'[^'\n]*')
-  | (?P<sign>==|!=|<=|>=|\*\*|//|:=|&&|\|\||<>|=<|=>|=|[<>+\-*/()\[\],.])
+  | (?P<sign>\.\.|=~|~=|!~|==|!=|<=|>=|\*\*|//|:=|&&|\|\||<>|=<|=>|=|[<>+\-*/()\[\],.])
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -37,9 +38,12 @@ _NUMBER: Final = re.compile(
     r"(?:0|[1-9][0-9]{0,14}|[1-9][0-9]{0,2}(?:_[0-9]{3}){1,4})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?\Z"
 )
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_TIME: Final = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?![0-9])")
+_GROUPED: Final = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3}|[ \u00a0][0-9]{3}){1,4}(?![0-9A-Za-z_.,])")
 _LEADING_ZERO: Final = re.compile(r"0[0-9]+\Z")
 _WORD_OPERATORS: Final = ("and", "or", "in")
 _BINARY: Final = ("==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/")
+_QUOTES: Final = "\"'"
 _CLOSING: Final = {"(": ")", "[": "]"}
 
 _ADVICE: Final = {
@@ -55,15 +59,18 @@ _ADVICE: Final = {
     "=<": "write <=",
     "=>": "write >=",
     ":=": "write == to compare",
-    ":": "conditions have no colons; compare with ==",
+    ":": "conditions have no colons; to compare write ==, for the beginning of a text prefix_in(…)",
     ";": "write and between two conditions",
-    "{": "write a list with square brackets: [ … ]",
-    "}": "write a list with square brackets: [ … ]",
+    "{": "a list has square brackets: [ … ]; a parameter is written params.<name>",
+    "}": "a list has square brackets: [ … ]; a parameter is written params.<name>",
     "?": "write two conditions joined with and, or",
-    "$": "names are written without a sign before them",
+    "$": "names are written without a sign before them; a parameter is written params.<name>",
     "@": "names are written without a sign before them",
     "^": "powers are not part of the language; multiply with *",
-    "~": "write not",
+    "~": 'a pattern is asked for with matches(user_agent, "…"); for no write not',
+    "=~": 'write matches(user_agent, "…")',
+    "~=": 'write matches(user_agent, "…")',
+    "!~": 'write not matches(user_agent, "…")',
     "`": 'texts stand in straight quotes: "…"',
     "≥": "write >=",
     "≤": "write <=",
@@ -73,13 +80,14 @@ _ADVICE: Final = {
     "−": "write - (the hyphen of the keyboard)",
     "–": "write - (the hyphen of the keyboard)",
     "—": "write - (the hyphen of the keyboard)",
+    "..": "write such as between(hour, 9, 17)",
     "…": "write the values out",
 }
 _CURLY_QUOTES: Final = "“”„«»‘’‚‹›″′"
 _PYTHON_WORDS: Final = {
     "None": "ask with missing(x)",
     "null": "ask with missing(x)",
-    "is": "write == to compare",
+    "is": "write == to compare; whether a value is not known is asked with missing(x)",
     "if": "a condition has no if: it is what must be true",
     "else": "a condition has no else: write a second rule",
     "then": "what follows a hit stands under the key then",
@@ -139,6 +147,7 @@ _SMALL_WORDS: Final = (
     "time_between",
     "weekend",
 )
+_FUNCTIONS: Final = ("between", "matches", "missing", "night", "prefix_in", "time_between")
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -179,6 +188,8 @@ def scan(excerpt: Excerpt, known: Callable[[], Collection[str]]) -> bool:
             line_end = text.find("\n", token.start)
             excerpt.at(token.start, line_end if line_end >= 0 else len(text), Message.OPEN_QUOTE)
             return False
+        if kind == "number" and _odd_number(excerpt, text, token, tokens):
+            return False
         date = _DATE.match(text, token.start) if kind == "number" else None
         if date is not None:
             hint = "a condition knows no dates: exceptions end with `until`; hour, weekday and holiday() tell the time"
@@ -189,7 +200,7 @@ def scan(excerpt: Excerpt, known: Callable[[], Collection[str]]) -> bool:
         elif token.text in (")", "]") and patterns:
             patterns.pop()
         pattern = kind == "text" and bool(patterns) and patterns[-1]
-        good &= pattern or _possible(excerpt, token, known)
+        good &= pattern or _possible(excerpt, token, tokens, known)
         tokens.append(token)
         if len(tokens) > MAX_TOKENS:
             excerpt.at(token.start, token.end, Message.CONDITION_TOO_MUCH, limit=MAX_TOKENS)
@@ -200,12 +211,43 @@ def scan(excerpt: Excerpt, known: Callable[[], Collection[str]]) -> bool:
     return good and _Order(excerpt, tokens).check()
 
 
-def _possible(excerpt: Excerpt, token: Token, known: Callable[[], Collection[str]]) -> bool:
+def is_number(text: str) -> bool:
+    """Whether ``text`` is written as a condition writes a number."""
+    return _NUMBER.match(text) is not None
+
+
+def _odd_number(excerpt: Excerpt, text: str, token: Token, before: Sequence[Token]) -> bool:
+    """Whether digits are a time of the day (22:00) or grouped (1 000; 1,000), which is then noted."""
+    time = _TIME.match(text, token.start)
+    if time is not None:
+        hint = 'write the hour as a number, or time_between("22:00", "06:00")'
+        excerpt.at(token.start, time.end(), Message.BAD_NUMBER, hint=hint, value=time[0])
+        return True
+    grouped = _GROUPED.match(text, token.start)
+    inside = before[-2:-1] if before and before[-1].text == "," else before[-1:]
+    if grouped is None or (inside and inside[0].kind == "number") or _in_brackets(before):
+        return False
+    whole = re.sub("[^0-9]", "", grouped[0])
+    if "," in grouped[0]:
+        shown = grouped[0].replace(",", ".")
+        hint = f"write {whole}; where a decimal point is meant, {shown}" if grouped[0].count(",") == 1 else ""
+        excerpt.at(token.start, grouped.end(), Message.BAD_NUMBER, hint=hint or f"write {whole}", value=grouped[0])
+    else:
+        excerpt.at(token.start, grouped.end(), Message.BAD_NUMBER, hint=f"write {whole}", value=grouped[0])
+    return True
+
+
+def _in_brackets(before: Sequence[Token]) -> bool:
+    """Whether a bracket is open, where commas stand between values."""
+    return sum((token.text in _CLOSING) - (token.text in (")", "]")) for token in before) > 0
+
+
+def _possible(excerpt: Excerpt, token: Token, before: Sequence[Token], known: Callable[[], Collection[str]]) -> bool:
     """Whether the token exists in the language."""
     start, end, word = token.start, token.end, token.text
     if token.kind == "number" and not _NUMBER.match(word):
         message = Message.LEADING_ZERO if _LEADING_ZERO.match(word) else Message.BAD_NUMBER
-        excerpt.at(start, end, message, value=word)
+        excerpt.at(start, end, message, hint=elsewhere.length_of_time(word), value=word)
         return False
     if token.kind == "word":
         return _possible_word(excerpt, token, known)
@@ -213,7 +255,10 @@ def _possible(excerpt: Excerpt, token: Token, known: Callable[[], Collection[str
         excerpt.at(start + word.index("\\"), start + word.index("\\") + 1, Message.CONDITION_BACKSLASH)
         return False
     if token.kind == "sign" and word == "=":
-        excerpt.at(start, end, Message.ASSIGNMENT)
+        named = len(before) > 1 and before[-1].kind == "word" and before[-2].text in ("(", ",") and _in_brackets(before)
+        in_call = named and any(one.text in _FUNCTIONS for one in before)
+        hint = "the values of a function have no names: write them in their order, such as between(hour, 9, 17)"
+        excerpt.at(start, end, Message.ASSIGNMENT, hint=hint if in_call else "")
         return False
     if token.kind == "other" and word in _CURLY_QUOTES:
         excerpt.at(start, end, Message.CURLY_QUOTE)
@@ -311,9 +356,13 @@ class _Order:
                     return False
                 operand_next = True
             elif sign == "[":
-                return self._fault(token, Message.NO_SUBSCRIPT)
+                after = self._tokens[position + 1 :][:1]
+                named = previous is not None and previous.text in ("params", "lists") and after
+                hint = f"write {previous.text}.{after[0].text.strip(_QUOTES)}" if previous and named else ""
+                return self._fault(token, Message.NO_SUBSCRIPT, hint=hint)
             else:
-                return self._fault(token, Message.MISSING_OPERATOR)
+                hint = elsewhere.OPERATORS.get(token.text.lower(), "")
+                return self._fault(token, Message.MISSING_OPERATOR, hint=hint)
             previous = token
         if self._open:
             return self._fault(self._open[-1], Message.BRACKET_OPEN, sign=_CLOSING[self._open[-1].text])

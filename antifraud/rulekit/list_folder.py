@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from antifraud.rulekit import entries_file
+from antifraud.rulekit import entries_file, passed_over
 from antifraud.rulekit import lists as list_files
 from antifraud.rulekit.documents import Sheet, raise_problems, read_sheet
 from antifraud.rulekit.lists import ListFile
@@ -120,15 +120,13 @@ def yaml_files(folder: Path, sheets: list[Sheet]) -> list[Path]:
         return []
     files = []
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        name = path.name
-        if name.startswith(".") or name.endswith("~"):
+        if passed_over.hidden(path.name):
             continue
         if path.suffix == ".yaml":
             files.append(path)
-        elif path.suffix.lower() in (".yaml", ".yml"):
-            sheet = Sheet(str(path))
-            sheet.add(Message.FILE_SUFFIX)
-            sheets.append(sheet)
+        elif passed_over.meant_as_yaml(path.name) and not path.is_dir():
+            sheets.append(passed_over.wrong_suffix(path))
+    sheets += passed_over.below(folder)
     if len(files) > MAX_FILES:
         sheet = Sheet(str(folder))
         sheet.add(Message.TOO_MANY, what="this folder", limit=MAX_FILES)

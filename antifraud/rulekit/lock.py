@@ -22,16 +22,17 @@ from antifraud.rulekit.evaluation import shown_value
 from antifraud.rulekit.findings import Finding
 from antifraud.rulekit.layout import quoted
 from antifraud.rulekit.messages import RuleProblem
-from antifraud.rulekit.rule import LIVE, STAGES, Rule
+from antifraud.rulekit.rule import ACTING, LIVE, STAGES, Rule
 from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.sources import RuleSource, Sources, said
 
 FILE: Final = "rules.lock"
 FORMAT: Final = 1
 MAX_BYTES: Final = 8 * 1024 * 1024
+BUDGET: Final = "false_hits_per_million"
 
 _MAX_NODES: Final = 400_000
-_KEYS: Final = ("version", "content", "stage", "percent", "when", "by", "why", "approvals")
+_KEYS: Final = ("version", "content", "stage", "percent", BUDGET, "when", "by", "why", "approvals")
 _REQUIRED: Final = ("version", "content", "stage", "when", "by", "why")
 _CONTENT: Final = re.compile(r"[0-9a-f]{16}\Z")
 _HEAD: Final = """\
@@ -41,7 +42,10 @@ _HEAD: Final = """\
 
 
 class LockEntry(msgspec.Struct, frozen=True):
-    """What was last decided about one rule. ``when`` is a time in UTC as text; ``percent`` is 100 except at canary."""
+    """What was last decided about one rule. ``when`` is a time in UTC as text; ``percent`` is 100 except at canary.
+
+    ``budget`` is how many honest calls in a million the rule may hit; None: nothing was decided about that.
+    """
 
     version: int
     content: str
@@ -51,6 +55,7 @@ class LockEntry(msgspec.Struct, frozen=True):
     by: str
     why: str
     approvals: tuple[str, ...] = ()
+    budget: float | None = None
 
 
 Lock = Mapping[str, LockEntry]
@@ -68,7 +73,9 @@ def content_of(rule: Rule, source: RuleSource) -> str:
         for item, ends in zip(source.exceptions(), [item.ends for item in rule.unless], strict=True)
     )
     parts = [
-        f"verdict {rule.verdict} {rule.target}" + (f" {rule.code}" if rule.code else ""),
+        f"verdict {rule.verdict} {rule.target}"
+        + (f" {rule.code}" if rule.code else "")
+        + (f" block_caller {rule.block_caller_s:g}" if rule.block_caller_s else ""),
         f"when {_condition(source.text('when'))}",
         *(f"param {name} {shown_value(value)}" for name, value in sorted(rule.params.items())),
         *(f"window {said(node)}" for _name, node in sorted(source.own_windows().items())),
@@ -114,6 +121,7 @@ def _entry(sheet: Sheet, node: Node) -> LockEntry | None:
     version = form.number(sheet, found["version"][1], "version")
     stage = form.choice(sheet, found["stage"][1], "stage", STAGES)
     percent = form.number(sheet, found["percent"][1], "percent") if "percent" in found else 100.0
+    budget = form.number(sheet, found[BUDGET][1], BUDGET) if BUDGET in found else None
     approvals: list[str] = []
     for item in form.items(sheet, found["approvals"][1], "approvals", 16) if "approvals" in found else ():
         name = form.text(sheet, item, "an approval", 128, digits=True)
@@ -125,7 +133,7 @@ def _entry(sheet: Sheet, node: Node) -> LockEntry | None:
         key = "content" if version >= 1 else "version"
         sheet.problems.append(Finding.LOCK_UNREADABLE.at(sheet, found[key][1], reason=f"its {key} is damaged"))
         return None
-    return LockEntry(int(version), content, Stage(stage), percent, when, by, why, tuple(approvals))
+    return LockEntry(int(version), content, Stage(stage), percent, when, by, why, tuple(approvals), budget)
 
 
 def write_lock(lock: Lock) -> str:
@@ -140,6 +148,8 @@ def write_lock(lock: Lock) -> str:
         ]
         if entry.stage is Stage.CANARY:
             lines.append(f"    percent: {shown_value(entry.percent)}")
+        if entry.budget is not None:
+            lines.append(f"    {BUDGET}: {shown_value(entry.budget)}")
         lines += [f"    when: {entry.when}", f"    by: {quoted(entry.by)}", f"    why: {quoted(entry.why)}"]
         if entry.approvals:
             lines.append(f"    approvals: [{', '.join(quoted(name, flow=True) for name in entry.approvals)}]")
@@ -166,6 +176,11 @@ def compare_with_lock(rules: RuleSet, lock: Lock, sources: Sources, name: str) -
             node = source.node("rollout", "percent")
             shares = {"percent": shown_value(rule.percent), "locked": shown_value(entry.percent), "rule": rule.id}
             found.append(Finding.LOCK_PERCENT.at(source.sheet, node, **shares))
+        if rule.stage in ACTING and budget_raised(rule, entry):
+            node = source.node("rollout", BUDGET)
+            locked = "none" if entry.budget is None else shown_value(entry.budget)
+            budgets = {"budget": shown_value(rule.false_hits_per_million or 0.0), "locked": locked, "rule": rule.id}
+            found.append(Finding.LOCK_BUDGET.at(source.sheet, node, **budgets))
         if rule.stage in LIVE and content_of(rule, source) != entry.content:
             place = source.entry("when")
             assert place is not None, "a rule that was read has a condition"
@@ -174,6 +189,12 @@ def compare_with_lock(rules: RuleSet, lock: Lock, sources: Sources, name: str) -
     known = {rule.id for rule in rules.rules}
     found += [Finding.LOCK_GONE.problem(Location(name), rule=gone) for gone in sorted(set(lock) - known)]
     return found
+
+
+def budget_raised(rule: Rule, entry: LockEntry) -> bool:
+    """Whether the rule may hit more honest calls by its file than by the lock. One that may hit fewer is stricter."""
+    budget = rule.false_hits_per_million
+    return budget is not None and (entry.budget is None or budget > entry.budget)
 
 
 def same_person(one: str, other: str) -> bool:

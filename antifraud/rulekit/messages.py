@@ -35,7 +35,15 @@ class Message(Enum):
         "this file is empty",
         "a rule begins with `rule:`, a list with `list:`, fields.yaml with `fields:`, calendar.yaml with `country:`",
     )
-    FILE_SUFFIX = ("this file would not be loaded", "rename it so that it ends in .yaml")
+    FILE_SUFFIX = (
+        "this file would not be loaded, because its name does not end in .yaml",
+        "rename it to {name}; a rule that is not to be used has `stage: draft`, or lies elsewhere",
+    )
+    FILE_BELOW = (
+        "this file would not be loaded, because it lies in a folder inside {folder}",
+        "move it to {folder}/{file}, or out of the rules directory",
+    )
+    NAME_NEARLY = ("nothing that is called {name} is loaded", "rename it to {meant}, if that is what it is meant to be")
     FILE_MISPLACED = ("a rule lives in a pack, one folder below packs", "move it to packs/<pack>/{file}")
     DIRECTORY_MISSING = (
         "there is no folder {name} here",
@@ -205,7 +213,7 @@ class Message(Enum):
     NOT_KNOWN_AT = ("{name} is not known at {at}", "it is known at {kinds}: write `on: {kind}`")
     ARGUMENT_COUNT = ("{name} takes {expected}, {given} given", "{advice}")
     WRONG_TYPE = ("{what} must be {expected}, but {term} is {actual}", "{advice}")
-    CANNOT_COMPARE = ("{left} is {left_type} and {right} is {right_type}: they are never equal", "{advice}")
+    CANNOT_COMPARE = ("{left} is {left_type} and {right} is {right_type}: they cannot be compared", "{advice}")
     TEXT_ORDER = ("texts have no order: {sign} compares numbers only", "use ==, !=, in or prefix_in with texts")
     BOOL_COMPARE = ("{term} is yes or no already", "write {advice}")
     VALUE_IMPOSSIBLE = ("{name} is never {value}", "{advice}")
@@ -221,6 +229,7 @@ class Message(Enum):
     LIST_MIXED = ("texts and numbers stand in one list", "use one kind; telephone numbers are texts and need quotes")
     LIST_EMPTY = ("the list [ ] is empty, so nothing is in it", "write at least one value")
     LIST_KIND = ("the list {name} holds {kind}, and {field} is not one", "{advice}")
+    BETWEEN_EMPTY = ("nothing lies between {low} and {high}", "write the smaller one first")
     DIVIDES_BY_ZERO = ("this divides by zero, so it never has a value", "divide by something else")
     PREFIX_EMPTY = ("every text begins with the empty text", 'write the beginning that is meant, such as "+7700"')
     PATTERN_BAD = ("this pattern cannot be used: {reason}", "{advice}")
@@ -257,6 +266,10 @@ class Message(Enum):
     )
     EXCEPTION_NAME_TWICE = ("two exceptions are called {name}", "give each its own name")
     CODE_WITHOUT_BLOCK = ("only a blocked call is refused with a code", "remove code or write `verdict: block`")
+    BLOCK_CALLER_WITHOUT_BLOCK = (
+        "only a rule that blocks the call blocks the caller's number",
+        "remove block_caller or write `verdict: block`",
+    )
     TARGET_WITHOUT_DIVERT = ("only a diverted call has a target", "remove target or write `verdict: divert`")
     LABEL_MISSING = ("the verdict label needs the label that the callee sees", "add `label: …` under then")
     PERCENT_WITHOUT_CANARY = ("only a canary has a percent", "remove percent or write `stage: canary`")
@@ -316,6 +329,10 @@ class Message(Enum):
     CALL_ENDED = (
         "the call {name} has an end already, on line {line}",
         "remove this event, or ring_s, talk_s, pdd_s and cause there",
+    )
+    RELEASED_EARLY = (
+        "the call {name} is released before its last answer, at {at}",
+        "release it later; an answer comes once, so remove repeat and every from it where they are not meant",
     )
     JUDGE_UNKNOWN = ("no event sets up a call {name}", "{advice}")
     NOTHING_TO_JUDGE = (

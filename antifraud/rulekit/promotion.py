@@ -18,7 +18,7 @@ from antifraud.rulekit.documents import MapNode, Node, Scalar, Sheet
 from antifraud.rulekit.evaluation import shown_value
 from antifraud.rulekit.findings import Finding
 from antifraud.rulekit.layout import quoted
-from antifraud.rulekit.lock import Lock, LockEntry, approvers, compare_with_lock, content_of
+from antifraud.rulekit.lock import Lock, LockEntry, approvers, budget_raised, compare_with_lock, content_of
 from antifraud.rulekit.messages import RuleProblem
 from antifraud.rulekit.rule import ACTING, LIVE, Rule
 from antifraud.rulekit.rule_tests import Replay, no_replay, run_rule_tests, unproven_terms
@@ -94,6 +94,7 @@ def check_promotion(
     place = _place(source, "rollout", "stage")
     if to is now:
         same = entry is not None and to is rule.stage and content_of(rule, source) == entry.content
+        same = same and not (entry is not None and to in ACTING and budget_raised(rule, entry))
         if same and entry is not None and (to is not Stage.CANARY or percent == entry.percent == rule.percent):
             return [Finding.PROMOTE_SAME.problem(place, rule=rule.id, stage=now.value)]
     elif to is not following(rule, now):
@@ -174,12 +175,15 @@ def _place(source: RuleSource, *path: str) -> Location:
 # The lock
 
 
-def decided(content: str, old: LockEntry | None, to: Stage, percent: float, decision: Decision) -> LockEntry:
-    """The rule's new entry; its version is counted up when what it decides has changed."""
+def decided(
+    content: str, old: LockEntry | None, to: Stage, percent: float, decision: Decision, budget: float | None = None
+) -> LockEntry:
+    """The rule's new entry; its version is counted up when what it decides has changed. ``budget`` is the rule's."""
     version = 1 if old is None else old.version + (content != old.content)
     share = percent if to is Stage.CANARY else 100.0
     approvals = approvers(decision.by, decision.approvals)
-    return LockEntry(version, content, to, share, decision.when, decision.by.strip(), decision.why.strip(), approvals)
+    by, why = decision.by.strip(), decision.why.strip()
+    return LockEntry(version, content, to, share, decision.when, by, why, approvals, budget)
 
 
 class Locking(msgspec.Struct, frozen=True):
@@ -218,10 +222,12 @@ def check_locking(
     for rule in chosen:
         content = content_of(rule, sources(rule))
         old = new.get(rule.id)
-        if (old is None and (lock is not None or rule.stage is Stage.DRAFT)) or (old and old.content == content):
+        if old is None and (lock is not None or rule.stage is Stage.DRAFT):
+            continue
+        if old and old.content == content and not (rule.stage in ACTING and budget_raised(rule, old)):
             continue
         (changed if old else added).append(rule.id)
-        new[rule.id] = decided(content, old, rule.stage, rule.percent, decision)
+        new[rule.id] = decided(content, old, rule.stage, rule.percent, decision, rule.false_hits_per_million)
         if rule.stage in LIVE:
             problems += check_tests(rules, rule, replay)
         gravest = Stage.ENFORCE if rule.stage is Stage.ENFORCE else gravest

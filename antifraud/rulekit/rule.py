@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from antifraud.domain import Location, Stage
-from antifraud.rulekit import form, stream_form
+from antifraud.rulekit import elsewhere, form, stream_form
 from antifraud.rulekit.checker import FUNCTIONS, Names, check_condition, late
 from antifraud.rulekit.documents import Excerpt, ListNode, MapNode, Node, Scalar, Sheet, parse_sheet
 from antifraud.rulekit.form import Value
@@ -43,7 +43,7 @@ KEYS: Final = (
     "tests",
 )
 REQUIRED: Final = ("rule", "title", "owner", "why", "false_positives", "when", "then", "rollout")
-THEN_KEYS: Final = ("verdict", "label", "code", "target", "reason")
+THEN_KEYS: Final = ("verdict", "label", "code", "target", "block_caller", "reason")
 ROLLOUT_KEYS: Final = ("stage", "percent", "false_hits_per_million", "by", "review_by")
 UNLESS_KEYS: Final = ("name", "why", "when", "owner", "until")
 TEST_KEYS: Final = ("name", "like", "given", *stream_form.KEYS, "params", "expect")
@@ -56,6 +56,9 @@ TARGET: Final = (
     r"|tel:\+[0-9]{3,15}"
 )
 """Where a diverted call can go: it is written into a message to the switch as it stands."""
+LEAST_BLOCK_S: Final = 60.0
+MOST_BLOCK_S: Final = 31 * 86_400.0
+"""How long a rule can have a caller's number blocked; a person can ask for more."""
 MOST_FALSE_HITS: Final = 100_000.0
 """The largest budget that a rule can declare: one honest call in ten."""
 
@@ -93,6 +96,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     ``code`` is the SIP status by which a call is refused that it blocks; 0: that of the region.
     ``false_hits_per_million`` is its budget: the most honest calls in a million that it may hit; None: not declared.
+    ``block_caller_s``: for how many seconds the caller's number is blocked too; 0: it is not.
     """
 
     id: str
@@ -118,6 +122,7 @@ class Rule(msgspec.Struct, frozen=True):
     tests: tuple[RuleTest, ...]
     where: Location
     code: int = 0
+    block_caller_s: float = 0.0
 
 
 class _Then(msgspec.Struct, frozen=True):
@@ -126,6 +131,7 @@ class _Then(msgspec.Struct, frozen=True):
     code: int
     target: str
     reason: ReasonText
+    block_caller_s: float = 0.0
 
 
 class _Rollout(msgspec.Struct, frozen=True):
@@ -168,7 +174,8 @@ class _Reader:
             risk = form.as_local_text(sheet, nodes["false_positives"], "false_positives", 4_000)
         params = self._params(nodes["params"]) if "params" in nodes else {}
         values = {key: value for key, (_node, value) in params.items()}
-        names = msgspec.structs.replace(self._names, params=values, scope=self._stem)
+        unreadable = self._unreadable(nodes.get("params"), values)
+        names = msgspec.structs.replace(self._names, params=values, scope=self._stem, unreadable=unreadable)
         when = self._condition(nodes["when"], names) if "when" in nodes else None
         unless = self._unless(nodes["unless"], names) if "unless" in nodes else ()
         then = self._then(nodes["then"], names) if "then" in nodes else None
@@ -211,6 +218,7 @@ class _Reader:
             tests=tests,
             where=Location(sheet.name, nodes["rule"].line, 1),
             code=then.code,
+            block_caller_s=then.block_caller_s,
         )
 
     def _tags(self, node: Node) -> tuple[str, ...]:
@@ -227,6 +235,13 @@ class _Reader:
             if value is not None:
                 params[name] = (key, value)
         return params
+
+    @staticmethod
+    def _unreadable(node: Node | None, read: Mapping[str, Value]) -> frozenset[str] | None:
+        """The parameters that are declared with a value that is none; None when any could be."""
+        if node is None or isinstance(node, MapNode):
+            return frozenset(() if node is None else node.entries) - read.keys()
+        return None
 
     def _windows(self, node: Node | None, used: set[str]) -> tuple[str, ...]:
         """The windows that the rule reads; where it lists them, the list must be right."""
@@ -311,7 +326,7 @@ class _Reader:
         if "code" in found and verdict is not None and verdict != "block":
             sheet.at(found["code"][0], Message.CODE_WITHOUT_BLOCK)
         if target and not re.fullmatch(TARGET, target):
-            sheet.at(found["target"][1], Message.TARGET_BAD, value=target)
+            sheet.at(found["target"][1], Message.TARGET_BAD, hint=elsewhere.target(target), value=target)
         reason = self._reason(found["reason"][1], names) if "reason" in found else None
         if verdict == "label" and "label" not in found:
             sheet.at(node, Message.LABEL_MISSING)
@@ -319,7 +334,22 @@ class _Reader:
             sheet.at(found["target"][0], Message.TARGET_WITHOUT_DIVERT)
         if verdict is None or reason is None:
             return None
-        return _Then(verdict, label or "", int(code or 0), target or "", reason)
+        block_s = self._block_caller(*found["block_caller"], verdict) if "block_caller" in found else 0.0
+        return _Then(verdict, label or "", int(code or 0), target or "", reason, block_s)
+
+    def _block_caller(self, key: Scalar, node: Node, verdict: str) -> float:
+        """For how many seconds the caller's number is blocked."""
+        if verdict != "block":
+            self._sheet.at(key, Message.BLOCK_CALLER_WITHOUT_BLOCK)
+        seconds = stream_form.duration(node.value) if isinstance(node, Scalar) else None
+        if seconds is None:
+            self._sheet.at(node, Message.NOT_A_DURATION, what=key.value)
+            return 0.0
+        if not LEAST_BLOCK_S <= seconds <= MOST_BLOCK_S:
+            hint = "write such as 24h; an honest caller who is hit must get out again by waiting"
+            limits = {"low": "1m", "high": "31d"}
+            self._sheet.at(node, Message.OUT_OF_RANGE, hint=hint, what=key.value, **limits)
+        return seconds
 
     def _reason(self, node: Node, names: Names) -> ReasonText | None:
         versions = form.local_text(self._sheet, node, "reason", 500, one=True)
@@ -352,15 +382,24 @@ class _Reader:
             excerpt.at(start, end, Message.PLACEHOLDER_FORM, form=piece.form)
         if piece.name.startswith("params."):
             name = piece.name.removeprefix("params.")
-            if name not in names.params:
-                advice = did_you_mean(name, names.params, "declare it under the key params")
+            if name not in names.params and not names.unread(name):
+                known = [f"params.{known}" for known in names.params]
+                advice = did_you_mean(piece.name, known, "declare it under the key params")
                 excerpt.at(start, end, Message.PLACEHOLDER, name=piece.name, advice=advice)
             return
         field = names.fields.get(piece.name)
         if field is not None and not field.known_at(names.at):
             excerpt.at(start, end, names.late, **late(field, names.at))
         elif names.slot(piece.name) is None:
-            advice = did_you_mean(piece.name, [*names.callable_names(), *(f"params.{name}" for name in names.params)])
+            known = [*names.callable_names(), *(f"params.{name}" for name in names.params)]
+            if piece.name in names.params:
+                advice = f"did you mean params.{piece.name}?"
+            elif piece.name.startswith("lists."):
+                advice = "a list is not shown; say in words what is on it"
+            elif re.search(r"[-+*/()<>= ]", piece.name):
+                advice = "only a name stands in the brackets, and nothing is calculated: such as {caller_calls_1h}"
+            else:
+                advice = did_you_mean(piece.name, known)
             excerpt.at(start, end, Message.PLACEHOLDER, name=piece.name or "{ }", advice=advice)
 
     def _rollout(self, node: Node, then: _Then | None) -> _Rollout | None:
@@ -480,6 +519,8 @@ class _Reader:
     def _test_params(self, node: Node, names: Names) -> dict[str, Value]:
         params: dict[str, Value] = {}
         for name, (key, value_node) in (form.mapping(self._sheet, node, "params") or {}).items():
+            if names.unread(name):
+                continue
             if name not in names.params:
                 advice = did_you_mean(name, names.params, "declare it under the rule's params")
                 self._sheet.at(key, Message.UNKNOWN_PARAM, name=name, advice=advice)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from antifraud.domain import BundleError, Location, Stage, UsageError
-from antifraud.rulekit import form
+from antifraud.rulekit import form, passed_over
 from antifraud.rulekit import rule as rule_files
 from antifraud.rulekit.checker import Names, check_condition
 from antifraud.rulekit.compiler import Clause, PackFunction, Predicate, compile_pack, compile_predicate, pack_code
@@ -191,6 +191,7 @@ class RuleSet(CompiledRules):
             f"rule:{rule.id}",
             rule.reason,
             code=rule.code,
+            block_caller_s=rule.block_caller_s,
         )
         return Maker((_RANK[rule.verdict], rule.id), like, tuple(sources))
 
@@ -278,7 +279,7 @@ def load_rules(
     digest.update(f"{LANGUAGE_VERSION}\n{describe(fields)}\n{' '.join(windows)}\n{' '.join(order)}".encode())
     local, calendar, written = read_calendar(rules_dir, utc_offset_min)
     digest.update(f"\0{local.utc_offset_min}\0".encode() + written)
-    sheets: list[Sheet] = [calendar]
+    sheets: list[Sheet] = [calendar, *passed_over.beside(rules_dir)]
     lists, stamps = read_lists(rules_dir / _LISTS, sheets, known)
     for name, stamp in stamps.items():
         digest.update(f"\0{name} {stamp.whole}".encode())
@@ -329,9 +330,9 @@ def _packs(folder: Path, sheets: list[Sheet]) -> list[Path]:
                 sheet.add(Message.BAD_NAME, hint=hint, name=path.name, what="a pack")
                 sheets.append(sheet)
             packs.append(path)
-        elif path.suffix.lower() in (".yaml", ".yml"):
+        elif passed_over.meant_as_yaml(path.name):
             sheet = Sheet(str(path))
-            sheet.add(Message.FILE_MISPLACED, file=path.name)
+            sheet.add(Message.FILE_MISPLACED, file=f"{passed_over.stem(path.name)}.yaml")
             sheets.append(sheet)
     return packs
 

@@ -159,6 +159,11 @@ def rule_schema(
                 "pattern": f"^({rule.TARGET})$",
                 "description": "where a diverted call goes: sip:desk@example.org; without it, the region's desk",
             },
+            "block_caller": {
+                "type": "string",
+                "pattern": f"^{stream_form.DURATION}$",
+                "description": "of block: how long the caller's number is blocked too, such as 24h",
+            },
             "reason": {**_local(500), "description": "why, for people; {name} is filled with a value of the call"},
         },
         ("verdict", "reason"),

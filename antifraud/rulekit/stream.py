@@ -114,21 +114,23 @@ class _Placed(msgspec.Struct):
     answered: float | None = None
 
 
+def released_early(stream: Stream) -> Iterator[tuple[Entry, float]]:
+    """The releases that come before the last answer of their call, each with the second of that answer.
+
+    Entries are in the order in which they *begin*, so only an answer that is repeated can come after the release.
+    """
+    answers: dict[str, float] = {}
+    for entry in stream.entries:
+        if entry.kind == "answer":
+            answers[entry.call] = entry.at + (entry.repeat - 1) * entry.every
+        elif entry.kind == "release" and entry.at < answers.get(entry.call, entry.at):
+            yield entry, answers[entry.call]
+
+
 def play(stream: Stream) -> Played:
     """The events of a stream that has been checked."""
-    placed: dict[str, _Placed] = {}
     trunks: dict[str, str] = {}
-    timed: list[tuple[CallEvent, Entry]] = []
-    for number, entry in enumerate(stream.entries, 1):
-        for count in range(1, entry.repeat + 1):
-            values = values_of(stream, entry, count, placed.get(entry.call))
-            name, kind = trunk_of(values)
-            if kind:
-                trunks[name] = kind
-            call = _Placed(values, f"{number}.{count}", stream.starts + entry.at + (count - 1) * entry.every)
-            timed += [(event, entry) for event in _events(entry.kind, call, placed.get(entry.call))]
-            if entry.sets_up and entry.call:
-                placed[entry.call] = call
+    timed = [(event, entry) for entry, events in played_entries(stream, trunks) for event in events]
     timed.sort(key=lambda item: item[0].ts)  # at the same time, the order of the file
     judged = [
         place
@@ -136,6 +138,31 @@ def play(stream: Stream) -> Played:
         if event.kind is EventKind.SETUP and (not stream.judge or entry.call == stream.judge)
     ][-1]
     return Played(tuple(event for event, _entry in timed), judged, timed[judged][1], trunks)
+
+
+def played_entries(stream: Stream, trunks: dict[str, str]) -> Iterator[tuple[Entry, Iterator[CallEvent]]]:
+    """Each entry with its events, in the order of the file; ``trunks`` takes the classes that the test gives to trunks.
+
+    The events of an entry have to be taken before the next one is asked for: a release needs to know of the answer.
+    EventError when one would be refused.
+    """
+    placed: dict[str, _Placed] = {}
+    for number, entry in enumerate(stream.entries, 1):
+        yield entry, _repetitions(stream, number, entry, placed, trunks)
+
+
+def _repetitions(
+    stream: Stream, number: int, entry: Entry, placed: dict[str, _Placed], trunks: dict[str, str]
+) -> Iterator[CallEvent]:
+    for count in range(1, entry.repeat + 1):
+        values = values_of(stream, entry, count, placed.get(entry.call))
+        name, kind = trunk_of(values)
+        if kind:
+            trunks[name] = kind
+        call = _Placed(values, f"{number}.{count}", stream.starts + entry.at + (count - 1) * entry.every)
+        yield from _events(entry.kind, call, placed.get(entry.call))
+        if entry.sets_up and entry.call:
+            placed[entry.call] = call
 
 
 def values_of(stream: Stream, entry: Entry, count: int, call: _Placed | None = None) -> dict[str, Value]:

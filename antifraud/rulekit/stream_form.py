@@ -30,6 +30,8 @@ from antifraud.rulekit.stream import (
     counted_off,
     ends_of,
     most_repetitions,
+    played_entries,
+    released_early,
     trunk_of,
 )
 
@@ -226,12 +228,18 @@ class _Reader:
             self._sheet.at(key, Message.UNKNOWN_KEY, hint=hint, name=name, what=what)
 
     def _duration(self, node: Node, what: str) -> float | None:
-        found = _DURATION.fullmatch(node.value) if isinstance(node, Scalar) else None
+        found = duration(node.value) if isinstance(node, Scalar) else None
         if found is None:
             self._sheet.at(node, Message.NOT_A_DURATION, what=what)
-            return None
-        parts = [part for part in found.groups()[:4] if part]
-        return sum(float(part[:-1]) * _SECONDS[part[-1]] for part in parts)
+        return found
+
+
+def duration(text: str) -> float | None:
+    """The seconds of a length of time as people write it, such as 20s or 1h30m; None where it is none."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        return None
+    return sum(float(part[:-1]) * _SECONDS[part[-1]] for part in found.groups()[:4] if part)
 
 
 def _advice(name: str, names: Names) -> str:
@@ -271,9 +279,27 @@ def _check(sheet: Sheet, stream: Stream, found: _Found, node: Node) -> None:
         )
     elif not any(entry.sets_up for entry in stream.entries):
         sheet.at(place, Message.NOTHING_TO_JUDGE)
+    problems = len(sheet.problems)
     trunks: dict[str, tuple[str, int]] = {}
     for entry in stream.entries:
         _check_entry(sheet, stream, entry, named, trunks)
+    for entry, answered in released_early(stream):
+        sheet.add(Message.RELEASED_EARLY, entry.line, entry.column, name=entry.call, at=f"{answered:g}s")
+    if len(sheet.problems) == problems:
+        _play(sheet, stream)
+
+
+def _play(sheet: Sheet, stream: Stream) -> None:
+    """Note what only shows when one event follows another. Calls of one event each have been looked at already."""
+    if not any(entry.kind in _OF_A_CALL for entry in stream.entries):
+        return
+    for entry, events in played_entries(stream, {}):
+        try:
+            for _event in events:
+                pass
+        except EventError as error:
+            sheet.add(Message.EVENT_REFUSED, entry.line, entry.column, detail=error.detail)
+            return
 
 
 def _check_entry(

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from antifraud.scoring.certificate import Certificate
-from antifraud.scoring.manifest import Manifest, Thresholds, read_manifest, write_manifest
+from antifraud.scoring.certificate import Certificate, ClassCertificate
+from antifraud.scoring.manifest import ClassThresholds, Manifest, Thresholds, read_manifest, write_manifest
 from antifraud.scoring.model import Model
 
-__all__ = ["Certificate", "Manifest", "Model", "Thresholds", "read_manifest", "write_manifest"]
+__all__ = [
+    "Certificate",
+    "ClassCertificate",
+    "ClassThresholds",
+    "Manifest",
+    "Model",
+    "Thresholds",
+    "read_manifest",
+    "write_manifest",
+]

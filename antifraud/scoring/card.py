@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from antifraud.scoring.certificate import ClassCertificate
+from antifraud.scoring.classes import CLASSES
 from antifraud.scoring.manifest import NUMBERS, Manifest
 
 _SYNTHETIC: Final = (
@@ -19,6 +21,12 @@ _BOUND: Final = (
     "exchangeable with those of the slice. Calls of one organisation resemble each other, and another network is "
     "another population: therefore thresholds are chosen for half the budget (the margin in the manifest), and "
     "shadow mode must show whether that is enough where you are."
+)
+_BY_CLASS: Final = (
+    "A verdict needs the threshold of the call's class. A class that is too small to show that it is within the budget "
+    "(marked \\*) has the strictest of two thresholds: the one that none of its honest calls reached, and the one of "
+    "all calls. *never*: it has no honest call here, or one with the highest score there is, so the score never asks "
+    "for that verdict. Every bound is certain at 95 % by itself, and about calls like those of the slice."
 )
 
 _NUMBERS: Final = (
@@ -62,9 +70,8 @@ def card_text(manifest: Manifest) -> str:
         f"{metrics['fraud_rows']:,} fraud and {metrics['benign_calls']:,} benign calls."
     )
     lines += _thresholds(manifest, "benign calls")
+    lines += ["", _BOUND, *_classes(manifest)]
     lines += [
-        "",
-        _BOUND,
         "",
         "## Measured on the last slice",
         "",
@@ -154,6 +161,49 @@ def _thresholds(manifest: Manifest, what: str) -> list[str]:
         met = "yes" if c.met else "**no, the slice is too small**"
         lines.append(f"| {level} | {c.threshold:.4f} | {c.budget:.0e} | {c.n:,} | {c.errors} | {c.bound:.2e} | {met} |")
     return lines
+
+
+def _classes(manifest: Manifest) -> list[str]:
+    if not manifest.classes:
+        return []
+    lines = [
+        "",
+        "## By class of callers",
+        "",
+        "| class | benign calls | block from | hit, at most | divert from | hit, at most | label from | hit, at most |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    told = [one for one in CLASSES if one.name in manifest.classes]
+    for one in told:
+        levels = manifest.classes[one.name]
+        cells = [cell for level in ("block", "divert", "label") for cell in _class_cells(levels[level])]
+        lines.append(f"| {one.name} | {levels['block'].n:,} | {' | '.join(cells)} |")
+    return [*lines, "", _BY_CLASS, "", *(f"- **{one.name}**: {one.why}" for one in told)]
+
+
+def _class_cells(one: ClassCertificate) -> tuple[str, str]:
+    if one.threshold is None:
+        return "never", ""
+    small = "" if one.met else r" \*"
+    return f"{one.threshold:.4f}", f"{one.errors}, {one.bound:.2e}{small}"
+
+
+def class_lines(manifest: Manifest) -> list[str]:
+    """The certificate of each class in a line, for a terminal; none where there are no classes."""
+    lines = []
+    for one in CLASSES:
+        if one.name in manifest.classes:
+            levels = manifest.classes[one.name]
+            said = (f"{level} {_class_said(levels[level])}" for level in ("block", "divert", "label"))
+            lines.append(f"  {one.name:<12} {levels['block'].n:>9,} benign calls: {', '.join(said)}")
+    return lines
+
+
+def _class_said(one: ClassCertificate) -> str:
+    if one.threshold is None:
+        return "never"
+    small = "" if one.met else " over budget: too few calls"
+    return f"from {one.threshold:.4f} ({one.errors}, at most {one.bound:.1e}{small})"
 
 
 def _features(manifest: Manifest) -> list[str]:

@@ -6,30 +6,39 @@ system would have done about each call is in the columns already (``antifraud.ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from antifraud.domain import UsageError, Verdict
+from antifraud.scoring.carrying import ablation, by_behaviour, carried_by
 from antifraud.scoring.certificate import CONFIDENCE, lower_bound, upper_bound
+from antifraud.scoring.cold_start import cold_start
+from antifraud.scoring.detection import add_detection
+from antifraud.scoring.judged_calls import (
+    ENGINE,
+    LOGISTIC,
+    RULES,
+    SCORE,
+    Bools,
+    Calls,
+    Floats,
+    Integers,
+    Side,
+    Subject,
+    Verdicts,
+    blocks,
+    stops,
+)
 from antifraud.scoring.logistic import fit_sampled
 from antifraud.scoring.metrics import auc, average_precision, pr_curve, roc_curve, threshold_at
-from antifraud.scoring.resampling import Clusters, Estimate, Shares, false_rate, recall_at_rate
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
+from antifraud.scoring.permutations import PermutedRun, compare
+from antifraud.scoring.resampling import Estimate, false_rate, recall_at_rate
 
 FORMAT: Final = "antifraud.evaluation/1"
 #: The share of honest calls that may be stopped when thresholds are chosen with hindsight.
 FALSE_RATE: Final = 1e-4
-#: A campaign's first calls, in which there is little yet to recognise it by.
-FIRST_CALLS: Final = 20
-
-RULES, SCORE, ENGINE, LOGISTIC = "rules", "score", "rules_and_score", "logistic"
 
 _EDGES: Final = np.array([0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0])
 _POINTS: Final = 160
@@ -38,51 +47,18 @@ _NEVER: Final = -1.0
 _MOST_GROUNDS: Final = 20
 
 
-class Calls(msgspec.Struct):
-    """Labelled calls as columns, in the order in which they were made, one source after the other.
-
-    ``campaign`` is -1 for honest calls, ``cluster`` counts campaigns and honest callers alike. ``talk_s`` is known of
-    fraudulent calls only. ``unseen``: the first call of a number never seen; None where no window says so. ``spared``:
-    an emergency call or a traveller, whom no score stops. ``verdicts`` holds what full enforcement of each system would
-    have given (``Verdict``); ``ground`` who said so of the whole engine. ``rows`` are what the model saw, float32.
-    """
-
-    sources: list[str]
-    behaviours: list[str]
-    regions: list[str]
-    grounds: list[str]
-    source: Integers
-    ts: Floats
-    fraud: Bools
-    behaviour: Integers
-    campaign: Integers
-    cluster: Integers
-    region: Integers
-    talk_s: npt.NDArray[np.float32]
-    unseen: Bools | None
-    spared: Bools
-    score: Floats
-    verdicts: dict[str, npt.NDArray[np.uint8]]
-    ground: Integers
-    rows: npt.NDArray[np.float32]
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """The model that is evaluated: its id, features, budgets by verdict, block threshold, and its prediction."""
-
-    id: str
-    features: tuple[str, ...]
-    windows: frozenset[str]
-    budgets: Mapping[str, float]
-    margin: float
-    block_at: float
-    predict: Callable[[Floats], Floats]
-
-
 def evaluate(
-    calls: Calls, subject: Subject, *, rounds: int = 200, seed: int = 1, price: float | None = None
+    calls: Calls,
+    subject: Subject,
+    *,
+    rounds: int = 200,
+    seed: int = 1,
+    price: float | None = None,
+    permuted: Sequence[PermutedRun] = (),
 ) -> dict[str, Any]:
     """Everything that the report says about ``calls``; ``price`` is what a minute of fraudulent talk costs.
+
+    ``permuted`` are runs over the same calls with names in them permuted, to be compared.
 
     UsageError when there is no call, or calls of one class only.
     """
@@ -91,12 +67,13 @@ def evaluate(
     verdicts = dict(calls.verdicts)
     if score_logistic is not None:
         verdicts[LOGISTIC] = _logistic_verdicts(calls, score_logistic, subject, seed)
-    fraud, benign = _Side(calls, calls.fraud, rounds, seed), _Side(calls, ~calls.fraud, rounds, seed + 1)
+    fraud, benign = Side(calls, calls.fraud, rounds, seed), Side(calls, ~calls.fraud, rounds, seed + 1)
     ranks = _ranks(calls, score_logistic)
-    blocked = int(np.count_nonzero(calls.score[~calls.fraud] >= subject.block_at))
+    at_block = subject.reaches(calls.rows, calls.score, "block")
+    blocked = int(np.count_nonzero(at_block & ~calls.fraud))
     at_least = lower_bound(blocked, benign.count)
     systems = {name: _system(fraud, benign, verdicts[name], ranks.get(name)) for name in verdicts}
-    _add_detection(systems, calls, fraud, verdicts)
+    campaigns = add_detection(systems, calls, fraud, verdicts)
     _add_talk(systems, calls, fraud, verdicts, price)
     return {
         "format": FORMAT,
@@ -121,7 +98,10 @@ def evaluate(
         "fraud_behaviours": _groups(fraud, calls.behaviour, calls.behaviours, verdicts, of_fraud=True),
         "honest_behaviours": _groups(benign, calls.behaviour, calls.behaviours, verdicts, of_fraud=False),
         "regions": _regions(fraud, benign, calls, verdicts),
-        "sources": _sources(calls, verdicts, subject),
+        "sources": _sources(calls, verdicts, at_block, subject.budgets["block"]),
+        "detection_by_behaviour": campaigns.by_behaviour(calls, verdicts[ENGINE]),
+        "cold_start": cold_start(calls, fraud, verdicts, at_block, subject),
+        "permutations": compare(calls, fraud, benign, subject, list(permuted)),
         "unseen_callers": _unseen(calls, fraud, benign, verdicts, subject, seed),
         "grounds": _grounds(calls, verdicts[ENGINE], np.ones(len(calls.fraud), dtype=np.bool_)),
         "calibration": calibration(calls.fraud, calls.score),
@@ -143,32 +123,6 @@ def check(fraud: Bools) -> None:
             f"all {len(fraud):,} calls are {what}: nothing says how {other} ones would be judged",
             hint="give events with calls of both classes, or more of them",
         )
-
-
-class _Side:
-    """The fraudulent or the honest calls, with draws of their clusters."""
-
-    def __init__(self, calls: Calls, mask: Bools, rounds: int, seed: int) -> None:
-        self.index = np.flatnonzero(mask)
-        self.count = len(self.index)
-        _names, codes = np.unique(calls.cluster[self.index], return_inverse=True)
-        self.clusters = Clusters(codes.astype(np.int64), rounds, seed)
-
-    def share(self, hit: Bools) -> Shares:
-        """The share of these calls that ``hit``, a column of all calls, marks."""
-        return self.clusters.shares(hit[self.index])
-
-    def share_among(self, hit: Bools, among: Bools) -> Estimate:
-        """The same, of those that ``among`` marks."""
-        return self.clusters.shares(hit[self.index], np.where(among[self.index], 0, -1)).of(0)
-
-
-def _stopped(verdict: npt.NDArray[np.uint8]) -> Bools:
-    return verdict >= int(Verdict.DIVERT)
-
-
-def _blocked(verdict: npt.NDArray[np.uint8]) -> Bools:
-    return verdict >= int(Verdict.BLOCK)
 
 
 # ---------------------------------------------------------------------- the logistic regression
@@ -207,7 +161,7 @@ def _halves(calls: Calls, seed: int) -> Integers:
     return sides[calls.cluster]
 
 
-def _logistic_verdicts(calls: Calls, score: Floats, subject: Subject, seed: int) -> npt.NDArray[np.uint8]:
+def _logistic_verdicts(calls: Calls, score: Floats, subject: Subject, seed: int) -> Verdicts:
     """Verdicts for the budgets of the model, with thresholds from the half that is not judged by them."""
     halves = _halves(calls, seed)
     verdict = np.zeros(len(score), dtype=np.uint8)
@@ -226,15 +180,15 @@ def _logistic_verdicts(calls: Calls, score: Floats, subject: Subject, seed: int)
 def _ranks(calls: Calls, logistic: Floats | None) -> dict[str, Floats]:
     """What a threshold is put on: scores, without those whom no score stops, and with what rules stop above all."""
     score = np.where(calls.spared, _NEVER, calls.score)
-    ranks = {SCORE: score, ENGINE: np.where(_stopped(calls.verdicts[RULES]), _RULES_SAY, score)}
+    ranks = {SCORE: score, ENGINE: np.where(stops(calls.verdicts[RULES]), _RULES_SAY, score)}
     if logistic is not None:
         ranks[LOGISTIC] = np.where(calls.spared, _NEVER, logistic)
     return ranks
 
 
-def _system(fraud: _Side, benign: _Side, verdict: npt.NDArray[np.uint8], rank: Floats | None) -> dict[str, Any]:
+def _system(fraud: Side, benign: Side, verdict: Verdicts, rank: Floats | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, hit in (("stopped", _stopped(verdict)), ("blocked", _blocked(verdict))):
+    for name, hit in (("stopped", stops(verdict)), ("blocked", blocks(verdict))):
         of_fraud, of_honest = fraud.share(hit), benign.share(hit)
         bad, good = int(of_fraud.hit[0]), int(of_honest.hit[0])
         found[name] = {
@@ -256,69 +210,17 @@ def _system(fraud: _Side, benign: _Side, verdict: npt.NDArray[np.uint8], rank: F
     return found
 
 
-def positions(campaign: Integers, ts: Floats) -> Integers:
-    """How many calls of its campaign each call comes after; -1 for honest calls (campaign -1)."""
-    order = np.lexsort((np.arange(len(ts)), ts, campaign))
-    ordered = campaign[order]
-    place = np.arange(len(order))
-    begins = np.append(True, ordered[1:] != ordered[:-1]) if len(order) else np.zeros(0, dtype=np.bool_)
-    first = np.maximum.accumulate(np.where(begins, place, 0))
-    found = np.empty(len(order), dtype=np.int64)
-    found[order] = place - first
-    found[campaign < 0] = -1
-    return found
-
-
-def _add_detection(
-    systems: dict[str, dict[str, Any]], calls: Calls, fraud: _Side, verdicts: Mapping[str, npt.NDArray[np.uint8]]
-) -> None:
-    place = positions(calls.campaign, calls.ts)
-    count = fraud.clusters.count
-    codes, ts = fraud.clusters.codes, calls.ts[fraud.index]
-    began = np.full(count, np.inf)
-    np.minimum.at(began, codes, ts)
-    # Each campaign is one cluster here: draws of campaigns, for figures of campaigns.
-    campaigns = Clusters(np.arange(count, dtype=np.int64), len(fraud.clusters.draws), 1)
-    for name, part in systems.items():
-        stopped = _stopped(verdicts[name])
-        part["stopped"]["recall_after_first_20"] = fraud.share_among(stopped, place >= FIRST_CALLS)
-        detection: dict[str, Any] = {"campaigns": count}
-        for word, hit in (("stopped", stopped), ("blocked", _blocked(verdicts[name]))):
-            those = hit[fraud.index]
-            call, when = np.full(count, np.inf), np.full(count, np.inf)
-            np.minimum.at(call, codes[those], place[fraud.index][those] + 1.0)
-            np.minimum.at(when, codes[those], ts[those])
-            minutes = (when - began) / 60.0
-            known = np.isfinite(call)
-            detection[f"until_{word}"] = {
-                "campaigns": int(known.sum()),
-                "share": campaigns.shares(known).of(0),
-                "calls": campaigns.median(call),
-                "calls_p90": _p90(call),
-                "minutes": campaigns.median(minutes),
-                "minutes_p90": _p90(minutes),
-            }
-        part["detection"] = detection
-
-
-def _p90(values: Floats) -> float | None:
-    if not len(values):
-        return None
-    found = float(np.sort(values)[max(0, int(np.ceil(0.9 * len(values))) - 1)])
-    return found if np.isfinite(found) else None
-
-
 def _add_talk(
     systems: dict[str, dict[str, Any]],
     calls: Calls,
-    fraud: _Side,
-    verdicts: Mapping[str, npt.NDArray[np.uint8]],
+    fraud: Side,
+    verdicts: Mapping[str, Verdicts],
     price: float | None,
 ) -> None:
     talk = calls.talk_s[fraud.index].astype(np.float64)
     total = float(talk.sum()) / 60.0
     for name in systems:
-        stopped = _stopped(verdicts[name])[fraud.index]
+        stopped = stops(verdicts[name])[fraud.index]
         share = fraud.clusters.shares(stopped, weights=talk)
         saved = float(talk[stopped].sum()) / 60.0
         systems[name]["talk"] = {
@@ -333,10 +235,10 @@ def _add_talk(
 
 
 def _groups(
-    side: _Side,
+    side: Side,
     codes: Integers,
     names: Sequence[str],
-    verdicts: Mapping[str, npt.NDArray[np.uint8]],
+    verdicts: Mapping[str, Verdicts],
     *,
     of_fraud: bool,
 ) -> list[dict[str, Any]]:
@@ -345,7 +247,7 @@ def _groups(
     pairs = np.unique(side.clusters.codes * max(1, len(names)) + groups)
     owners = np.bincount(pairs % max(1, len(names)), minlength=len(names))
     for system in verdicts:
-        for word, hit in (("stopped", _stopped(verdicts[system])), ("blocked", _blocked(verdicts[system]))):
+        for word, hit in (("stopped", stops(verdicts[system])), ("blocked", blocks(verdicts[system]))):
             shares = side.clusters.shares(hit[side.index], groups, len(names))
             for group, part in enumerate(found):
                 part["calls"] = int(shares.total[group])
@@ -359,9 +261,7 @@ def _groups(
     return sorted(kept, key=lambda part: str(part["name"]))
 
 
-def _regions(
-    fraud: _Side, benign: _Side, calls: Calls, verdicts: Mapping[str, npt.NDArray[np.uint8]]
-) -> list[dict[str, Any]]:
+def _regions(fraud: Side, benign: Side, calls: Calls, verdicts: Mapping[str, Verdicts]) -> list[dict[str, Any]]:
     names, found = calls.regions, []
     by_fraud = {item["name"]: item for item in _groups(fraud, calls.region, names, verdicts, of_fraud=True)}
     by_honest = {item["name"]: item for item in _groups(benign, calls.region, names, verdicts, of_fraud=False)}
@@ -371,17 +271,17 @@ def _regions(
     return found
 
 
-def _sources(calls: Calls, verdicts: Mapping[str, npt.NDArray[np.uint8]], subject: Subject) -> list[dict[str, Any]]:
+def _sources(calls: Calls, verdicts: Mapping[str, Verdicts], at_block: Bools, budget: float) -> list[dict[str, Any]]:
     found, count = [], len(calls.sources)
 
     def counted(mask: Bools) -> list[int]:
         return [int(one) for one in np.bincount(calls.source[mask], minlength=count)]
 
     honest, fraud = counted(~calls.fraud), counted(calls.fraud)
-    engine = _stopped(verdicts[ENGINE])
-    by_score = counted(~calls.fraud & (calls.score >= subject.block_at))
+    engine = stops(verdicts[ENGINE])
+    by_score = counted(~calls.fraud & at_block)
     false, right = counted(~calls.fraud & engine), counted(calls.fraud & engine)
-    blocked = counted(~calls.fraud & _blocked(verdicts[ENGINE]))
+    blocked = counted(~calls.fraud & blocks(verdicts[ENGINE]))
     for at, name in enumerate(calls.sources):
         found.append(
             {
@@ -389,7 +289,7 @@ def _sources(calls: Calls, verdicts: Mapping[str, npt.NDArray[np.uint8]], subjec
                 "honest_calls": honest[at],
                 "fraud_calls": fraud[at],
                 "honest_blocked_by_score": by_score[at],
-                "violated": lower_bound(by_score[at], honest[at]) > subject.budgets["block"],
+                "violated": lower_bound(by_score[at], honest[at]) > budget,
                 "honest_stopped": false[at],
                 "honest_blocked": blocked[at],
                 "fraud_stopped": right[at],
@@ -404,9 +304,9 @@ def _sources(calls: Calls, verdicts: Mapping[str, npt.NDArray[np.uint8]], subjec
 
 def _unseen(
     calls: Calls,
-    fraud: _Side,
-    benign: _Side,
-    verdicts: Mapping[str, npt.NDArray[np.uint8]],
+    fraud: Side,
+    benign: Side,
+    verdicts: Mapping[str, Verdicts],
     subject: Subject,
     seed: int,
 ) -> dict[str, Any] | None:
@@ -415,7 +315,7 @@ def _unseen(
         return None
     systems = {}
     for name in verdicts:
-        hit = _stopped(verdicts[name])
+        hit = stops(verdicts[name])
         shares = benign.clusters.shares(hit[benign.index], np.where(unseen[benign.index], 0, -1))
         systems[name] = {
             "recall": fraud.share_among(hit, unseen),
@@ -429,6 +329,9 @@ def _unseen(
         "systems": systems,
         "grounds": _grounds(calls, verdicts[ENGINE], unseen),
         "carried": _carried(calls, subject, unseen, seed),
+        "fraud_behaviours": by_behaviour(calls, verdicts, unseen),
+        "carried_by": carried_by(calls, verdicts, unseen, subject),
+        "ablation": ablation(calls, unseen, subject, seed),
     }
 
 
@@ -444,7 +347,7 @@ def _carried(calls: Calls, subject: Subject, unseen: Bools, seed: int) -> list[d
         return []
     rows = calls.rows[unseen & calls.fraud].astype(np.float64)
     others = calls.rows[np.random.default_rng(seed).choice(honest, len(rows))].astype(np.float64)
-    whole = int(np.count_nonzero(subject.predict(rows) >= subject.block_at))
+    whole = _at_block(rows, subject)
     groups: dict[str, list[int]] = {}
     for column, name in enumerate(subject.features):
         window = name in subject.windows
@@ -455,9 +358,12 @@ def _carried(calls: Calls, subject: Subject, unseen: Bools, seed: int) -> list[d
     for group, columns in sorted(groups.items()):
         mixed = rows.copy()
         mixed[:, columns] = others[:, columns]
-        left = int(np.count_nonzero(subject.predict(mixed) >= subject.block_at))
-        found.append({"replaced": group, "blocked_by_score": left, "of": len(rows)})
+        found.append({"replaced": group, "blocked_by_score": _at_block(mixed, subject), "of": len(rows)})
     return found
+
+
+def _at_block(rows: Floats, subject: Subject) -> int:
+    return int(np.count_nonzero(subject.reaches(rows, subject.predict(rows), "block")))
 
 
 def _kind(window: str) -> str:
@@ -465,9 +371,9 @@ def _kind(window: str) -> str:
     return {"src": "src_ip"}.get(head, head)
 
 
-def _grounds(calls: Calls, engine: npt.NDArray[np.uint8], among: Bools) -> list[dict[str, Any]]:
+def _grounds(calls: Calls, engine: Verdicts, among: Bools) -> list[dict[str, Any]]:
     """Who stopped calls, in the whole engine: the first that says the verdict; rules come before the score."""
-    stopped = _stopped(engine) & among & (calls.ground >= 0)
+    stopped = stops(engine) & among & (calls.ground >= 0)
     bad = np.bincount(calls.ground[stopped & calls.fraud], minlength=len(calls.grounds))
     good = np.bincount(calls.ground[stopped & ~calls.fraud], minlength=len(calls.grounds))
     found: list[dict[str, Any]] = [

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from antifraud.domain import Verdict
 from antifraud.scoring.manifest import Usual
 from antifraud.scoring.model import Model
 
@@ -107,6 +108,14 @@ class Explainer:
 
     def explain(self, row: Floats, levels: Sequence[tuple[float, str]]) -> Explanation:
         """Why ``row`` (float64[features]) has its score. ``levels``: (score from which on, verdict), hardest first."""
+        return self.explain_by_class(row, [levels] * len(self._model.class_names))
+
+    def explain_by_class(self, row: Floats, by_class: Sequence[Sequence[tuple[float, str]]]) -> Explanation:
+        """The same with ``levels`` for each class of callers, in the order of ``Model.class_names``.
+
+        A change that brings a call into another class is held against the levels there.
+        """
+        levels = by_class[int(self._model.classes(row[None, :])[0])]
         score = float(self._model.predict(row[None, :])[0])
         added = self._model.contributions(row[None, :])[0]
         asked = next((place for place, (threshold, _verdict) in enumerate(levels) if score >= threshold), None)
@@ -117,11 +126,13 @@ class Explainer:
         strongest = [int(index) for index in np.argsort(-added, kind="stable") if added[index] > 0][:_TRIED_ALONE]
         lowest = levels[-1][0]
         pairs = self._pairs(row, strongest)
-        changes = self._alone(row, strongest, lowest) or self._in_pairs(row, pairs, lowest)
+        nothing = np.array([min((at for at, _verdict in one), default=np.inf) for one in by_class])
+        changes = self._alone(row, strongest, nothing) or self._in_pairs(row, pairs, nothing)
         instead = "allow" if changes else ""
         if not changes and levels[asked][0] > lowest:
-            changes = self._alone(row, strongest, levels[asked][0])
-            instead = levels[asked + 1][1] if changes else ""
+            milder = levels[asked + 1 :]
+            changes = self._alone(row, strongest, np.array([_above(one, milder[0][1]) for one in by_class]))
+            instead = milder[0][1] if changes else ""
         return Explanation(score, verdict, grounds, changes, instead, bool(pairs))
 
     # -- why -----------------------------------------------------------------------------------------------------
@@ -149,8 +160,8 @@ class Explainer:
 
     # -- what would have been ------------------------------------------------------------------------------------
 
-    def _alone(self, row: Floats, strongest: Sequence[int], allowed: float) -> tuple[Change, ...]:
-        """The change of one feature that brings the score below ``allowed``: of the first that can."""
+    def _alone(self, row: Floats, strongest: Sequence[int], allowed: Floats) -> tuple[Change, ...]:
+        """The change of one feature that brings the score below ``allowed``, by class: of the first that can."""
         for index in strongest:
             change = self._change(row, index, allowed)
             if change is not None:
@@ -167,7 +178,7 @@ class Explainer:
         ]
 
     def _in_pairs(
-        self, row: Floats, pairs: Sequence[tuple[tuple[int, float], tuple[int, float]]], allowed: float
+        self, row: Floats, pairs: Sequence[tuple[tuple[int, float], tuple[int, float]]], allowed: Floats
     ) -> tuple[Change, ...]:
         """The first pair that, made usual, brings the score below ``allowed``."""
         if not pairs:
@@ -176,7 +187,7 @@ class Explainer:
         for place, pair in enumerate(pairs):
             for index, to in pair:
                 self._move(rows[place], index, to)
-        good = np.flatnonzero(self._model.predict(rows) < allowed)
+        good = np.flatnonzero(self._below(rows, allowed))
         if not len(good):
             return ()
         return tuple(Change(self._model.features[index], to, to) for index, to in pairs[int(good[0])])
@@ -186,14 +197,14 @@ class Explainer:
         if usual is not None and self._meanings[index].form != "hour" and row[index] != usual.median:
             yield usual.median
 
-    def _change(self, row: Floats, index: int, allowed: float) -> Change | None:
+    def _change(self, row: Floats, index: int, allowed: Floats) -> Change | None:
         """The values nearest to the row's own, on the side of what is usual, with which the score is below."""
         meaning, value, usual = self._meanings[index], float(row[index]), self._usual[index]
         if meaning.form == "hour":
             return None  # a call is not placed at another hour
         if math.isnan(value) or meaning.form == "flag":
             to = usual.median if usual is not None else math.nan if math.isnan(value) else 1.0 - value
-            if math.isnan(to) or to == value or not self._scores(row, index, [to])[0] < allowed:
+            if math.isnan(to) or to == value or not self._good(row, index, [to], allowed)[0]:
                 return None
             return Change(self._model.features[index], to, to)
         steps = self._steps(index)
@@ -202,7 +213,7 @@ class Explainer:
         # Cell k holds what is above steps[k - 1] and not above steps[k]; the last one what is above all.
         above = steps[-1] + 1.0 if meaning.form in _WHOLE else np.nextafter(steps[-1], math.inf)
         last = 1.0 if meaning.form == "share" else float(above)
-        good = (self._scores(row, index, [*steps.tolist(), last]) < allowed).tolist()
+        good = self._good(row, index, [*steps.tolist(), last], allowed)
         own = int(np.searchsorted(steps, value))
         target = None if usual is None else int(np.searchsorted(steps, usual.median))
         runs = [run for run in (_run(good, own, -1, target), _run(good, own, 1, target)) if run is not None]
@@ -221,11 +232,15 @@ class Explainer:
             high = float(steps[final])
         return Change(self._model.features[index], low, high)
 
-    def _scores(self, row: Floats, index: int, values: Sequence[float]) -> Floats:
+    def _good(self, row: Floats, index: int, values: Sequence[float], allowed: Floats) -> list[bool]:
         rows = np.repeat(row[None, :], len(values), axis=0)
         for place, value in enumerate(values):
             self._move(rows[place], index, value)
-        return self._model.predict(rows)
+        return self._below(rows, allowed)
+
+    def _below(self, rows: Floats, allowed: Floats) -> list[bool]:
+        below: list[bool] = (self._model.predict(rows) < allowed[self._model.classes(rows)]).tolist()
+        return below
 
     def _move(self, row: Floats, index: int, value: float) -> None:
         """Give the feature ``value``, and what cannot stay as it was then: shorter spans of it, or longer ones."""
@@ -242,13 +257,23 @@ class Explainer:
 
     def _attainable(self, index: int) -> Floats:
         """The thresholds of a feature that its values can lie on both sides of."""
-        form, steps = self._meanings[index].form, self._model.thresholds_of(index)
+        form = self._meanings[index].form
+        # A call may also come into another class, with other levels.
+        bounds = self._model.class_bounds(self._model.features[index])
+        steps = np.unique(np.concatenate([self._model.thresholds_of(index), bounds]))
         if form == "number":
-            return steps[np.isfinite(steps)]
+            finite: Floats = steps[np.isfinite(steps)]
+            return finite
         if form in _WHOLE:
             steps = np.floor(steps)  # a whole number is above 2.5 when it is above 2
         steps = np.unique(steps[np.isfinite(steps)])
         return steps[(steps >= 0) & (steps < 1)] if form in ("share", "flag") else steps[steps >= 0]
+
+
+def _above(levels: Sequence[tuple[float, str]], milder: str) -> float:
+    """The score from which on more than ``milder`` is asked for."""
+    harder = Verdict.parse(milder)
+    return min((at for at, verdict in levels if Verdict.parse(verdict) > harder), default=math.inf)
 
 
 def _run(good: Sequence[bool], own: int, step: int, target: int | None) -> tuple[int, int] | None:

@@ -14,9 +14,14 @@ import msgspec
 
 from antifraud.domain import ModelError, Stage
 from antifraud.scoring.calibration import Calibration
-from antifraud.scoring.certificate import Certificate
+from antifraud.scoring.certificate import Certificate, ClassCertificate
+from antifraud.scoring.classes import class_names, scheme
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+#: Still read: it has one threshold a verdict for all calls, and no classes.
+WITHOUT_CLASSES: Final = 2
+#: What ``certificate`` and ``classes`` speak of, from mild to hard.
+CERTIFIED: Final = ("label", "divert", "block")
 #: ``training.mode`` of a model of subscribers' numbers; a model of calls says nothing there.
 NUMBERS: Final = "numbers"
 RETRAIN: Final = "train it again: antifraud model train"
@@ -30,6 +35,26 @@ class Thresholds(msgspec.Struct, frozen=True):
     divert: float
     block: float
     challenge: float | None = None
+
+
+class ClassThresholds(msgspec.Struct, frozen=True):
+    """The same for one class of callers; None: the model never asks for that verdict about it."""
+
+    label: float | None
+    divert: float | None
+    block: float | None
+    challenge: float | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of the stage: to what, by whom, why, and when (text in UTC); ``approvals``: who else agreed."""
+
+    stage: Stage
+    by: str
+    why: str
+    when: str
+    percent: float = 100.0
+    approvals: tuple[str, ...] = ()
 
 
 class Artefact(msgspec.Struct, frozen=True):
@@ -49,6 +74,12 @@ class Usual(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The manifest as it is written. ``digest`` seals everything that changes scores or verdicts; not the stage.
+
+    ``thresholds`` and ``certificate`` are about all calls together. ``classes`` has a certificate for each class of
+    callers and verdict, with the threshold that holds there; ``class_scheme`` is the digest of what the classes mean.
+    Format 2 and models of numbers have no classes: ``thresholds`` hold for everything.
+
+    ``percent`` is the share of callers at stage canary; ``history`` is how the stage came about.
 
     ``windows`` maps those of ``features`` that are windows to the digest of the content they were trained on; the
     other features are facts. ``usual`` is for explanations; features that honest calls never have are not in it, and
@@ -70,6 +101,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training: dict[str, Any]
     metrics: dict[str, Any]
     usual: dict[str, Usual] = {}
+    class_scheme: str = ""
+    classes: dict[str, dict[str, ClassCertificate]] = {}
+    percent: Annotated[float, msgspec.Meta(ge=0.0, le=100.0)] = 100.0
+    history: tuple[Promotion, ...] = ()
+
+    @property
+    def class_thresholds(self) -> tuple[ClassThresholds, ...]:
+        """The thresholds of each class that ``features`` tell apart, in their order; of all calls without classes."""
+        if not self.classes:
+            one = self.thresholds
+            return (ClassThresholds(one.label, one.divert, one.block, one.challenge),)
+        return tuple(
+            ClassThresholds(**{level: self.classes[name][level].threshold for level in CERTIFIED})
+            for name in class_names(self.features)
+        )
 
     def sealed(self) -> str:
         """The digest that this manifest ought to carry: 16 hex digits."""
@@ -79,6 +125,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             [self.calibration.slope, self.calibration.intercept],
             [self.thresholds.label, self.thresholds.challenge, self.thresholds.divert, self.thresholds.block],
         ]  # fmt: skip
+        if self.format != WITHOUT_CLASSES:
+            parts += [self.class_scheme, sorted(self.certificate.items()), sorted(self.classes.items())]
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
@@ -93,10 +141,9 @@ def read_manifest(path: Path) -> Manifest:
         raise ModelError(f"cannot read {path}: {error.strerror or error}", hint="check its permissions") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not TOML: {error}", hint=RESTORE) from error
-    if tree.get("format") != FORMAT:
-        raise ModelError(
-            f"{path}: format {tree.get('format')!r} is not {FORMAT}, the one understood here", hint=RETRAIN
-        )
+    if tree.get("format") not in (FORMAT, WITHOUT_CLASSES) or isinstance(tree["format"], bool):
+        understood = f"{WITHOUT_CLASSES} or {FORMAT}, the ones understood here"
+        raise ModelError(f"{path}: format {tree.get('format')!r} is not {understood}", hint=RETRAIN)
     try:
         manifest = msgspec.convert(tree, Manifest)
     except msgspec.ValidationError as error:
@@ -113,6 +160,8 @@ def read_manifest(path: Path) -> Manifest:
     if odd:
         raise ModelError(f"{path}: windows names {odd[0]!r}, which is none of the features", hint=RESTORE)
     _check_usual(manifest, path)
+    _check_classes(manifest, path)
+    _check_history(manifest, path)
     if manifest.sealed() != manifest.digest:
         raise ModelError(
             f"{path}: the digest does not match: features, windows, thresholds, calibration or file hashes were edited",
@@ -128,6 +177,55 @@ def _check_usual(manifest: Manifest, path: Path) -> None:
         values = (usual.low, usual.median, usual.high)
         if not all(map(math.isfinite, values)) or list(values) != sorted(values):
             raise ModelError(f"{path}: usual values of {name} are not three numbers that rise", hint=RESTORE)
+
+
+def _check_classes(manifest: Manifest, path: Path) -> None:
+    """ModelError unless every class that the features tell apart has what is certain about it, and no other has."""
+    missing = next((level for level in CERTIFIED if level not in manifest.certificate), None)
+    if missing is not None:
+        raise ModelError(f"{path}: certificate has nothing about {missing}", hint=RESTORE)
+    if manifest.format == WITHOUT_CLASSES or manifest.training.get("mode") == NUMBERS:
+        if manifest.classes or manifest.class_scheme:
+            raise ModelError(f"{path}: a model like this has no classes of callers", hint=RESTORE)
+        return
+    if manifest.class_scheme != scheme():
+        message = f"{path}: it was certified for other classes of callers than those told apart here"
+        raise ModelError(message, hint=RETRAIN)
+    expected = class_names(manifest.features)
+    for name in expected:
+        if name not in manifest.classes:
+            raise ModelError(f"{path}: the class {name} is missing from classes", hint=RESTORE)
+    odd = sorted(manifest.classes.keys() - set(expected))
+    if odd:
+        raise ModelError(f"{path}: classes names {odd[0]!r}, which its features do not tell apart", hint=RESTORE)
+    for name in expected:
+        levels = manifest.classes[name]
+        if set(levels) != set(CERTIFIED):
+            raise ModelError(f"{path}: the class {name} needs exactly {', '.join(CERTIFIED)}", hint=RESTORE)
+        for level in CERTIFIED:
+            one = levels[level]
+            if not (0 <= one.errors <= one.n and 0.0 <= one.bound <= 1.0 and 0.0 < one.confidence < 1.0):
+                raise ModelError(f"{path}: what is certain of {name} at {level} cannot be meant", hint=RESTORE)
+        # No threshold is one that no score reaches.
+        reached = [math.inf if (at := levels[level].threshold) is None else at for level in CERTIFIED]
+        for level, at in zip(CERTIFIED, reached, strict=True):
+            if at != math.inf and not 0.0 <= at <= 1.0:
+                raise ModelError(f"{path}: the {level} threshold {at} of {name} is not between 0 and 1", hint=RETRAIN)
+        for (milder, low), (harder, high) in itertools.pairwise(zip(CERTIFIED, reached, strict=True)):
+            if low > high:
+                message = f"{path}: the {milder} threshold of {name} lies above that of {harder}"
+                raise ModelError(message, hint=RETRAIN)
+
+
+def _check_history(manifest: Manifest, path: Path) -> None:
+    if manifest.history:
+        last = manifest.history[-1]
+        if last.stage is not manifest.stage or last.percent != manifest.percent:
+            said = f"{manifest.stage.value} ({manifest.percent:g} %)"
+            raise ModelError(
+                f"{path}: its stage is {said}, last set was {last.stage.value} ({last.percent:g} %): edited by hand",
+                hint="write stage and percent of the last entry of history back; antifraud model promote changes them",
+            )
 
 
 def check_thresholds(thresholds: Thresholds, where: str) -> None:

@@ -20,8 +20,17 @@ import numpy as np
 import numpy.typing as npt
 
 from antifraud.domain import ModelError, Stage
+from antifraud.scoring.classes import Classifier, Codes
 from antifraud.scoring.forest import Forest, read_forest
-from antifraud.scoring.manifest import NUMBERS, RESTORE, Artefact, Manifest, Thresholds, read_manifest
+from antifraud.scoring.manifest import (
+    NUMBERS,
+    RESTORE,
+    Artefact,
+    ClassThresholds,
+    Manifest,
+    Thresholds,
+    read_manifest,
+)
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -43,6 +52,7 @@ class Model:
         self._trees = trees
         self._forest = forest
         self._booster: Booster | None = None
+        self._classifier = Classifier(manifest.features) if manifest.classes else None
 
     @classmethod
     def load(cls, directory: Path) -> Model:
@@ -95,9 +105,39 @@ class Model:
         return self.manifest.stage
 
     @property
+    def percent(self) -> float:
+        """The share of callers, in percent, about whom the model decides at stage canary."""
+        return self.manifest.percent
+
+    @property
     def thresholds(self) -> Thresholds:
-        """The certified thresholds."""
+        """The certified thresholds of all calls together; what holds for a call is that of its class."""
         return self.manifest.thresholds
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of callers that it tells apart; one without a name where it has no classes."""
+        return self._classifier.names if self._classifier is not None else ("",)
+
+    @property
+    def class_thresholds(self) -> tuple[ClassThresholds, ...]:
+        """The certified thresholds of each class."""
+        return self.manifest.class_thresholds
+
+    def classes(self, rows: Floats) -> Codes:
+        """The class of each of ``rows`` float64[n, features], int8[n], as a place in ``class_names``."""
+        self._check(rows)
+        return self._classifier.of(rows) if self._classifier is not None else np.zeros(len(rows), dtype=np.int8)
+
+    def class_bounds(self, feature: str) -> Floats:
+        """The values t, rising, at which a call changes its class when only ``feature`` moves: between two, (s, t]."""
+        return self._classifier.bounds(feature) if self._classifier is not None else np.empty(0, dtype=np.float64)
+
+    def thresholds_for(self, rows: Floats, level: str) -> Floats:
+        """The score from which on ``level`` (label, divert, block) is asked for, float64[n]; infinite where never."""
+        by_class = [getattr(one, level) for one in self.class_thresholds]
+        reached = np.array([np.inf if at is None else at for at in by_class], dtype=np.float64)
+        return reached[self.classes(rows)]
 
     def predict(self, rows: Floats) -> Floats:
         """Probabilities of fraud, float64[n], of ``rows`` float64[n, features]; NaN in a row means missing."""

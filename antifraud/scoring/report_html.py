@@ -48,6 +48,7 @@ th, td { text-align:right; padding:5px 7px; border-bottom:1px solid var(--line);
 th { font-weight:600; vertical-align:bottom; color:var(--soft); white-space:normal; }
 th:first-child, td:first-child { text-align:left; }
 td small { color:var(--soft); font-weight:400; font-size:12px; }
+td small.causes { white-space:normal; display:block; min-width:220px; }
 tr.main td { font-weight:600; background:var(--panel); } .bad-text { color:var(--bad); font-weight:600; }
 .plots { display:grid; grid-template-columns:repeat(auto-fit,minmax(430px,1fr)); gap:20px; }
 figure { margin:0; } figure svg { width:100%; height:auto; }
@@ -69,7 +70,9 @@ def report_html(report: Tree) -> str:
         _detection(report),
         _fraud(report),
         _honest(report),
+        _cold_start(report),
         _unseen(report),
+        _permutations(report),
         _grounds(
             report["grounds"], "What stopped calls", "by the whole engine: the first ground that says the verdict"
         ),
@@ -253,26 +256,41 @@ def _detection(report: Tree) -> str:
     rows = []
     for name, part in report["systems"].items():
         detection = part["detection"]
-        cells = [_NAMES[name]]
-        for word in ("stopped", "blocked"):
+        for word in ("stopped", "diverted", "blocked"):
             until = detection[f"until_{word}"]
-            cells += [
+            by_call = {one["call"]: one["share"] for one in until["by_call"]}
+            by_minute = {one["minute"]: one["share"] for one in until["by_minute"]}
+            cells = [
+                f"{_NAMES[name]}: {word}",
                 f"{until['campaigns']:,} of {detection['campaigns']:,}",
+                _share(until["never"]),
                 f"{_plain(until['calls']['value'])}<br><small>{_span(until['calls'])}</small>",
                 _plain(until["calls_p90"]),
                 f"{_plain(until['minutes']['value'])}<br><small>{_span(until['minutes'])}</small>",
                 _plain(until["minutes_p90"]),
+                *(_share(by_call[at]) for at in (1, 5, 20, 100)),
+                *(_share(by_minute[at]) for at in (5, 60, 240)),
             ]
-        rows.append((cells, name == "rules_and_score"))
+            rows.append((cells, name == "rules_and_score" and word == "stopped"))
     head = [
-        "", "campaigns stopped at all", "call number, median", "90 % by call", "minutes, median", "90 % by minute",
-        "campaigns blocked at all", "call number, median", "90 % by call", "minutes, median", "90 % by minute",
+        "first call that is", "campaigns", "never", "call number, median", "90 % by call", "minutes, median",
+        "90 % by minute", "by the 1st call", "5th", "20th", "100th", "within 5 minutes", "an hour", "4 hours",
     ]  # fmt: skip
+    kinds = []
+    for one in report["detection_by_behaviour"]:
+        cells = [_text(one["name"]), f"{one['campaigns']:,}"]
+        for word in ("stopped", "diverted", "blocked"):
+            until = one[f"until_{word}"]
+            cells += [_share(until["never"]), _plain(until["calls"]), _plain(until["minutes"])]
+        kinds.append((cells, False))
+    kinds_head = ["fraud, by rules + score", "campaigns"]
+    for word in ("stopped", "diverted", "blocked"):
+        kinds_head += [f"never {word}", "call, median", "minutes, median"]
     note = (
-        "Which call of a campaign is the first to be stopped (diverted or blocked) or blocked, and how long after its "
+        "Which call of a campaign is the first to be diverted, blocked, or stopped (either), and how long after its "
         "first call. Campaigns that never are count as never: a median of never means that more than half are not."
     )
-    return _section("Time to detect a campaign", _table(head, rows), note)
+    return _section("Time to detect a campaign", _table(head, rows) + _table(kinds_head, kinds), note)
 
 
 def _fraud(report: Tree) -> str:
@@ -310,6 +328,88 @@ def _honest(report: Tree) -> str:
     return _section("Honest callers who would be stopped", _table(head, rows), note)
 
 
+_SPANS: Final = {
+    "first_10_minutes": "first 10 minutes",
+    "first_hour": "rest of the first hour",
+    "first_day": "rest of the first day",
+    "later": "later",
+}
+_STATES: Final = {"shown": "shown to be kept", "open": "open", "violated": '<span class="bad-text">violated</span>'}
+
+
+def _cold_start(report: Tree) -> str:
+    rows = []
+    for one in report["cold_start"]:
+        engine = one["systems"]["rules_and_score"]
+        cells = [_SPANS[one["span"]], f"{one['honest_calls']:,}"]
+        for part in (engine["stopped"], engine["blocked"], one["blocked_by_score"]):
+            cells += [_bounded(part), _STATES[part["state"]]]
+        cells += [f"{one['fraud_calls']:,}", _figure(engine["recall"])]
+        causes = [
+            f"{_text(cause['name'])} {cause['calls']:,}"
+            for key in ("honest_stopped_by", "honest_stopped_behaviours", "leading")
+            for cause in one[key][:3]
+        ]
+        cells.append(f'<small class="causes">{", ".join(causes)}</small>')
+        rows.append((cells, False))
+    head = [
+        "the engine runs for", "honest calls", "stopped", "budget of divert", "blocked", "budget of block",
+        "score at block", "budget of block", "fraudulent calls", "stopped", "who stops honest calls; which; led by",
+    ]  # fmt: skip
+    note = (
+        "Each source begins with an engine that has seen nobody. Below each share its exact 95 % bounds: a budget is "
+        "shown to be kept when even the upper one is within it, violated when even the lower one is above it, and open "
+        "in between: too few calls to tell."
+    )
+    return _section("Cold start", _table(head, rows), note)
+
+
+def _permutations(report: Tree) -> str:
+    if not report["permutations"]:
+        return ""
+    systems = report["systems"]
+    rows = [([*_permuted_cells("nothing", report["auc"], systems), f"{report['blocked_by_score']:,}"], True)]
+    for one in report["permutations"]:
+        engine = one["systems"]["rules_and_score"]
+        title = f"{_text(one['what'])}, {_text(one['how'])}<br><small>−{engine['lost']:,} +{engine['gained']:,}</small>"
+        at_block = f"{one['blocked_by_score']:,}"
+        at_block = f'<span class="bad-text">{at_block}, violated</span>' if one["violated"] else at_block
+        rows.append(([*_permuted_cells(title, one["auc"], one["systems"]), at_block], False))
+    head = [
+        "permuted", "AUC", "fraud stopped: rules", "score", "rules + score", "honest stopped: rules", "score",
+        "rules + score", "honest blocked", "honest at block by the score",
+    ]  # fmt: skip
+    kinds = []
+    for at, kind in enumerate(report["permutations"][0]["fraud_behaviours"]):
+        parts = [one["fraud_behaviours"][at]["rules_and_score"] for one in report["permutations"]]
+        shown = [f"{part['now']:,}" if part["now"] != part["before"] else "=" for part in parts]
+        kinds.append(([_text(kind["name"]), f"{kind['calls']:,}", f"{parts[0]['before']:,}", *shown], False))
+    titles = (f"{_text(one['what'])}, {_text(one['how'])}" for one in report["permutations"])
+    note = (
+        "Renamed: each name becomes another one, the same wherever it stands; what knows a name by heart is lost. "
+        "Shuffled: each call takes the name of another call (each caller another number); what goes by who shares a "
+        "name is lost too. Which calls have a name, the class of a trunk, and what the dial plan says of a number stay. "
+        "Small figures: fraudulent calls that rules and score stop no more, and those that they stop only now. Below: "
+        "fraudulent calls stopped by rules and score, by kind; = is as before."
+    )
+    return _section(
+        "Names permuted",
+        _table(head, rows) + _table(["fraud", "calls", "as they are", *titles], kinds),
+        note,
+    )
+
+
+def _permuted_cells(title: str, area: float, systems: Tree) -> list[str]:
+    names = ("rules", "score", "rules_and_score")
+    return [
+        title,
+        f"{area:.4f}",
+        *(_percent(systems[name]["stopped"]["recall"]) for name in names),
+        *(f"{systems[name]['stopped']['honest_calls']:,}" for name in names),
+        f"{systems['rules_and_score']['blocked']['honest_calls']:,}",
+    ]
+
+
 def _unseen(report: Tree) -> str:
     unseen = report["unseen_callers"]
     if unseen is None:
@@ -326,29 +426,48 @@ def _unseen(report: Tree) -> str:
         for name, part in unseen["systems"].items()
     ]
     first = _table(["", "fraud stopped", "honest stopped"], rows)
+    kinds = [
+        ([_text(one["name"]), *(f"{one[key]:,}" for key in ("calls", "rules", "score", "rules_and_score"))], False)
+        for one in unseen["fraud_behaviours"]
+    ]
+    second = _table(["fraud", "first calls", "rules only", "score only", "rules + score"], kinds)
     carried = [
         (
             [
-                _text(one["replaced"]) or "none",
-                f"{one['blocked_by_score']:,}",
-                f"{one['blocked_by_score'] - unseen['carried'][0]['blocked_by_score']:+,}" if one["replaced"] else "",
+                _text(one["by"]),
+                *(f"{one[key]:,}" for key in ("fraud_calls", "honest_calls", "also_rules_alone", "also_score_alone")),
             ],
             False,
         )
-        for one in sorted(unseen["carried"], key=lambda one: (one["replaced"] != "", one["blocked_by_score"]))
-        if not one["replaced"] or one["blocked_by_score"] != unseen["carried"][0]["blocked_by_score"]
+        for one in unseen["carried_by"]
     ]
-    second = _table(["features replaced", "fraud scored at block", "change"], carried)
-    third = _grounds(unseen["grounds"], "", "")
+    third = _table(
+        ["stopped by", "fraudulent calls", "honest calls", "rules alone stop as well", "score alone stops as well"],
+        carried,
+    )
+    keys = ("stopped", "blocked", "honest_stopped", "swapped_stopped", "swapped_blocked", "swapped_honest_stopped")
+    missing = [
+        ([_text(one["missing"]) or "all as they are", *(f"{one[key]:,}" for key in keys)], not one["missing"])
+        for one in sorted(unseen["ablation"], key=lambda one: (one["missing"] != "", one["swapped_stopped"]))
+    ]
+    fourth = _table(
+        [
+            "features", "missing: fraud at divert", "at block", "honest at divert",
+            "of an honest call: fraud at divert", "at block", "of another call: honest at divert",
+        ],
+        missing,
+    )  # fmt: skip
     return (
         "<section><h2>First calls of numbers never seen</h2>"
         f"<p>{unseen['fraud_calls']:,} fraudulent and {unseen['honest_calls']:,} honest calls; AUC of the score on "
         f"them {unseen['auc']:.4f}.</p>"
         f'<div class="plots"><div>{first}</div><div>{second}</div></div>'
-        f'<p>What stops them in the whole engine:</p>{third}<p class="note">Replaced: all features that begin with '
-        "that word are those of some honest first call instead (facts: all of them at once); what falls away shows "
-        "what carries the score; what changes nothing is left out. Travellers are not spared here. The "
-        "first minutes of each source are in here too: there everybody is new.</p></section>"
+        f"<p>What stops them in the whole engine: the rule that says the verdict, or what raises the score most:</p>"
+        f"{third}<p>What the score needs: the same calls without what a group of features says:</p>{fourth}"
+        '<p class="note">Missing: the group is not known. Of an honest call: it is taken from some honest first call; '
+        "a missing value may say something of its own, so this is the fairer of the two where they differ. Travellers, "
+        "whom no score stops, are left out. The first minutes of each source are in here too: there everybody is new."
+        "</p></section>"
     )
 
 
@@ -501,6 +620,15 @@ def _counted_rate(part: Tree) -> str:
     return (
         f"{_rate(part['false_rate']['value'])}<br><small>{part['honest_calls']:,} calls, "
         f"≤ {_rate(part['false_rate']['high'])}</small>"
+    )
+
+
+def _bounded(part: Tree) -> str:
+    if part["share"] is None:
+        return "–"
+    return (
+        f"{part['honest_calls']:,}<br><small>{_rate(part['share'])}: {_rate(part['at_least'])} to "
+        f"{_rate(part['at_most'])}</small>"
     )
 
 

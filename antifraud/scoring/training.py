@@ -3,6 +3,9 @@
 Slices follow time: the trees are grown on the first, stopped and calibrated on the second, thresholds are certified
 on the third and measured on the last. A campaign belongs to the slice in which it first called; its later calls are
 left out of later slices, so that nothing is measured on a campaign the trees have seen.
+
+Rows may lie on disk (``row_pieces``): what is held of them at a time is a chunk, and LightGBM's own form of the slices
+that trees are grown and stopped on, a byte or two a value.
 """
 
 from __future__ import annotations
@@ -22,15 +25,17 @@ from antifraud.domain import ModelError, Stage
 from antifraud.scoring import calibration as calibrating
 from antifraud.scoring.calibration import Calibration
 from antifraud.scoring.card import card_text
-from antifraud.scoring.certificate import Certificate, certify
+from antifraud.scoring.certificate import Certificate, ClassCertificate, certify, certify_classes
+from antifraud.scoring.classes import Classifier, scheme, spared
 from antifraud.scoring.forest import Forest, read_forest
 from antifraud.scoring.manifest import FORMAT, Artefact, Manifest, Thresholds, Usual, write_manifest
-from antifraud.scoring.metrics import auc, average_precision, recall
+from antifraud.scoring.metrics import auc, average_precision
 from antifraud.scoring.model import CARD, GOLDEN, MANIFEST, TREES, Model, golden_text, sha256
+from antifraud.scoring.row_pieces import CHUNK, Coded, RowPieces
 from antifraud.scoring.usual import usual_values
 
 if TYPE_CHECKING:
-    from lightgbm import Booster
+    from lightgbm import Booster, Dataset
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -50,13 +55,17 @@ _PAUSE_S: Final = 6 * 3600.0
 _SNAP: Final = 0.08
 _LEAK_AUC: Final = 0.9995
 _FEW_VALUES: Final = 64
+# Of more calls of a class than this every so-manieth is looked at: enough to see a leak, and a wrong unit.
+_LEAK_ROWS: Final = 250_000
+_USUAL_ROWS: Final = 200_000
 
 
 class Options(msgspec.Struct, frozen=True):
     """How to train. Budgets are shares of benign calls; floors are the least probability that a verdict needs.
 
     Thresholds are chosen for ``budget / margin``, because calls of other seeds and networks differ more than the
-    binomial law of one slice says.
+    binomial law of one slice says. ``fraud_weight`` is what a fraud call counts for where an honest one counts for 1;
+    probabilities are calibrated without it. ``threads`` 0 takes the processors that this process may run on.
     """
 
     trees: int = 100
@@ -65,6 +74,8 @@ class Options(msgspec.Struct, frozen=True):
     min_leaf: int = 100
     feature_fraction: float = 0.9
     bagging_fraction: float = 0.9
+    lambda_l2: float = 1.0
+    fraud_weight: float = 1.0
     patience: int = 20
     slices: tuple[float, float, float] = (0.46, 0.58, 0.83)
     block_budget: float = 1e-4
@@ -82,11 +93,18 @@ class Options(msgspec.Struct, frozen=True):
 class Rows(msgspec.Struct):
     """Labelled feature vectors of setups: X float64[n, f] (NaN missing), y, time, campaign ("" honest), behaviour."""
 
-    X: Floats
+    X: Floats | RowPieces
     y: Bools
     ts: Floats
-    campaign: Texts
-    scenario: Texts
+    campaign: Texts | Coded
+    scenario: Texts | Coded
+
+
+Search = Callable[[Rows, Rows, Sequence[str], Options], tuple[Options, dict[str, Any]]]
+"""Looks for options on the slices that grow and stop trees; the options, and what was tried."""
+
+Grower = Callable[[Rows, Rows, Sequence[str], Options, Callable[[int, int], None] | None], "Booster"]
+"""Grows trees on the first rows, stopped by the second: here (``grow_here``), or on other machines."""
 
 
 def train(
@@ -100,23 +118,32 @@ def train(
     options: Options | None = None,
     provenance: Mapping[str, Any] | None = None,
     on_round: Callable[[int, int], None] | None = None,
+    search: Search | None = None,
+    grower: Grower | None = None,
 ) -> dict[str, Any]:
     """Train on ``rows`` and write the model to the directory ``out``; the metrics that the manifest carries.
 
     ``names`` are the columns of ``rows``; ``windows`` gives the digest of each of them that is a window, the rest are
     facts; windows that are no column are no matter. ``provenance`` goes into the manifest (command line, seeds, files
-    and their hashes); ``on_round`` is told the tree just grown and how many there may be. Raises ModelError when the
-    rows cannot teach anything.
+    and their hashes); ``on_round`` is told the tree just grown and how many there may be. ``search`` is given the first
+    two slices before and says with which options to grow, and what the manifest tells about it; ``grower`` takes the
+    place of LightGBM in this process. Raises ModelError when the rows cannot teach anything.
     """
     options = options if options is not None else Options()
     names = tuple(names)
+    rows = Rows(rows.X, rows.y, rows.ts, Coded.of(rows.campaign), Coded.of(rows.scenario))
     _check(rows, names)
     check_out(out)
     slices = split(rows, options.slices)
     grow, stop, choose, measure = (_taken(rows, chosen) for chosen in slices)
-    grown = grow_trees(grow, stop, names, options, on_round)
-    certificates, thresholds = certified(grown.probabilities(choose.X)[~choose.y], options)
-    metrics = measured(measure, grown.probabilities(measure.X), thresholds, names)
+    searched: dict[str, Any] = {}
+    if search is not None:
+        options, found = search(grow, stop, names, options)
+        searched = {"search": found}
+    grown = grow_trees(grow, stop, names, options, on_round, grower)
+    certain = certified_by_class(choose, grown.probabilities(choose.X), names, options)
+    at = class_levels(measure.X, names, certain.classes)
+    metrics = measured(measure, grown.probabilities(measure.X), certain.thresholds, names, at)
     training: dict[str, Any] = {
         "rows": len(rows.y),
         "fraud_rows": int(rows.y.sum()),
@@ -126,12 +153,15 @@ def train(
         "last_ts": float(rows.ts.max()),
         **how_grown(grown, options),
         **(provenance or {}),
+        **searched,
     }
     used = {column: windows[column] for column in names if column in windows}
-    usual = usual_values(grow.X[~grow.y], names)
+    honest = np.flatnonzero(~grow.y)
+    usual = usual_values(RowPieces.of(grow.X).at(honest[:: -(-len(honest) // _USUAL_ROWS) or 1]), names)
     draft = Draft(
-        name, version, options.stage, names, used, grown.calibration, thresholds, certificates, training, metrics, usual
-    )
+        name, version, options.stage, names, used, grown.calibration, certain.thresholds, certain.certificates,
+        training, metrics, usual, scheme(), certain.classes,
+    )  # fmt: skip
     write(out, draft, grown, measure.X)
     return metrics
 
@@ -143,29 +173,55 @@ class Grown(msgspec.Struct, frozen=True):
     forest: Forest
     calibration: Calibration
 
-    def probabilities(self, rows: Floats) -> Floats:
+    def probabilities(self, rows: Floats | RowPieces) -> Floats:
         """Calibrated probabilities of ``rows``."""
-        return self.calibration.probabilities(self.forest.raw_scores(rows))
+        return self.calibration.probabilities(self.raw_scores(rows))
+
+    def raw_scores(self, rows: Floats | RowPieces) -> Floats:
+        """The trees' sums of ``rows``."""
+        return _in_chunks(self.forest.raw_scores, rows)
+
+
+def _in_chunks(function: Callable[[Floats], Floats], rows: Floats | RowPieces) -> Floats:
+    pieces = RowPieces.of(rows)
+    found = np.empty(len(pieces), dtype=np.float64)
+    for number, chunk in enumerate(pieces.chunks()):
+        found[number * CHUNK : number * CHUNK + len(chunk)] = function(chunk)
+    return found
 
 
 def grow_trees(
-    grow: Rows, stop: Rows, names: Sequence[str], options: Options, on_round: Callable[[int, int], None] | None
+    grow: Rows,
+    stop: Rows,
+    names: Sequence[str],
+    options: Options,
+    on_round: Callable[[int, int], None] | None,
+    grower: Grower | None = None,
 ) -> Grown:
     """Trees grown on ``grow``, stopped and calibrated on ``stop``.
 
     ModelError when LightGBM does not predict the bits that the engine finds in its trees.
     """
-    booster = _grow(grow, stop, names, options, on_round)
+    booster = (grower or grow_here)(grow, stop, names, options, on_round)
     text = _without_parameters(booster.model_to_string(num_iteration=best_trees(booster)))
     forest = read_forest(text, TREES)
-    raw = forest.raw_scores(stop.X)
-    theirs = np.asarray(booster.predict(stop.X, raw_score=True, num_threads=1), dtype=np.float64)
+    raw = _in_chunks(forest.raw_scores, stop.X)
+    theirs = raw_scores_of(booster, stop.X, threads=1)
     if theirs.tobytes() != raw.tobytes():
         raise ModelError(
             f"LightGBM {_lightgbm_version()} predicts otherwise than the engine would with the same trees",
             hint="train with the version of LightGBM that the package asks for, and report this",
         )
     return Grown(text, forest, calibrating.fit(raw, stop.y))
+
+
+def raw_scores_of(booster: Booster, rows: Floats | RowPieces, threads: int) -> Floats:
+    """LightGBM's own sums of ``rows`` up to the tree at which it stopped, float64[n]."""
+
+    def of_chunk(chunk: Floats) -> Floats:
+        return np.asarray(booster.predict(chunk, raw_score=True, num_threads=threads), dtype=np.float64)
+
+    return _in_chunks(of_chunk, rows)
 
 
 def certified(benign: Floats, options: Options) -> tuple[dict[str, Certificate], Thresholds]:
@@ -182,6 +238,61 @@ def certified(benign: Floats, options: Options) -> tuple[dict[str, Certificate],
     )
 
 
+class Certified(msgspec.Struct, frozen=True):
+    """Thresholds and certificates of all calls together, and those of each class of callers."""
+
+    thresholds: Thresholds
+    certificates: dict[str, Certificate]
+    classes: dict[str, dict[str, ClassCertificate]]
+
+
+def certified_by_class(rows: Rows, scores: Floats, names: Sequence[str], options: Options) -> Certified:
+    """What is certain, by class, from the honest calls of ``rows``, a slice that nothing was fitted on.
+
+    ``scores`` float64[n] are their probabilities, ``names`` their columns.
+    """
+    classifier = Classifier(names)
+    benign, codes = scores[~rows.y], _class_codes(classifier, rows.X)[~rows.y]
+    only_label = spared(classifier.names)
+    # A class that is labelled at the most is not hit by a harder verdict, and leaves its share to the others.
+    reachable = np.where(only_label[codes], -1.0, benign)
+    never = [name for name, one in zip(classifier.names, only_label, strict=True) if one]
+    levels = (
+        ("label", options.label_budget, options.label_floor, benign, ()),
+        ("divert", options.divert_budget, options.divert_floor, reachable, never),
+        ("block", options.block_budget, options.block_floor, reachable, never),
+    )
+    certificates: dict[str, Certificate] = {}
+    classes: dict[str, dict[str, ClassCertificate]] = {name: {} for name in classifier.names}
+    milder: dict[str, ClassCertificate] | None = None
+    for level, budget, floor, of, spare in levels:
+        overall = certify(of, budget, floor=floor, margin=options.margin)
+        certificates[level], milder = certify_classes(
+            of, codes, classifier.names, overall, floor=floor, margin=options.margin, milder=milder, never=spare
+        )
+        for name, one in milder.items():
+            classes[name][level] = one
+    thresholds = Thresholds(**{level: one.threshold for level, one in certificates.items()})
+    ordered = {level: certificates[level] for level in ("block", "divert", "label")}
+    return Certified(thresholds, ordered, classes)
+
+
+def _class_codes(classifier: Classifier, rows: Floats | RowPieces) -> npt.NDArray[np.int8]:
+    return np.concatenate([classifier.of(chunk) for chunk in RowPieces.of(rows).chunks()])
+
+
+def class_levels(
+    rows: Floats | RowPieces, names: Sequence[str], classes: Mapping[str, Mapping[str, ClassCertificate]]
+) -> dict[str, Floats]:
+    """For each verdict the score from which on it is asked for, float64[n], by the class of each of ``rows``."""
+    classifier = Classifier(names)
+    codes, found = _class_codes(classifier, rows), {}
+    for level in ("label", "divert", "block"):
+        certified_at = [classes[name][level].threshold for name in classifier.names]
+        found[level] = np.array([np.inf if one is None else one for one in certified_at], dtype=np.float64)[codes]
+    return found
+
+
 def how_grown(grown: Grown, options: Options) -> dict[str, Any]:
     """What the manifest says about the growing."""
     return {
@@ -189,6 +300,9 @@ def how_grown(grown: Grown, options: Options) -> dict[str, Any]:
         "leaves": options.leaves,
         "learning_rate": options.learning_rate,
         "min_leaf": options.min_leaf,
+        "feature_fraction": options.feature_fraction,
+        "lambda_l2": options.lambda_l2,
+        "fraud_weight": options.fraud_weight,
         "seed": options.seed,
         "margin": options.margin,
         "lightgbm": _lightgbm_version(),
@@ -204,11 +318,11 @@ def split(rows: Rows, at: tuple[float, float, float]) -> tuple[npt.NDArray[np.in
     for index, (low, high) in enumerate(itertools.pairwise(edges)):
         place[order[low:high]] = index
     keep = np.ones(count, dtype=np.bool_)
-    campaigns, inverse = np.unique(rows.campaign, return_inverse=True)
-    began = np.full(len(campaigns), len(at) + 1, dtype=np.int64)
-    np.minimum.at(began, inverse, place)
-    named = campaigns[inverse] != ""
-    keep[named] = place[named] == began[inverse][named]
+    campaigns = Coded.of(rows.campaign)
+    began = np.full(len(campaigns.names), len(at) + 1, dtype=np.int64)
+    np.minimum.at(began, campaigns.codes, place)
+    named = ~campaigns.where("")
+    keep[named] = place[named] == began[campaigns.codes[named]]
     return tuple(np.flatnonzero((place == index) & keep) for index in range(len(at) + 1))
 
 
@@ -230,36 +344,54 @@ def _snapped(ts: Floats, at: Sequence[float]) -> list[int]:
     return cuts
 
 
-def measured(rows: Rows, scores: Floats, thresholds: Thresholds, names: Sequence[str]) -> dict[str, Any]:
-    """Metrics of ``scores`` on ``rows``: separation, recall and false rates at the thresholds, and by behaviour."""
+def measured(
+    rows: Rows,
+    scores: Floats,
+    thresholds: Thresholds,
+    names: Sequence[str],
+    by_row: Mapping[str, Floats] | None = None,
+) -> dict[str, Any]:
+    """Metrics of ``scores`` on ``rows``: separation, recall and false rates at the thresholds, and by behaviour.
+
+    ``by_row`` has the threshold of each row, by verdict, where that is not one for all.
+    """
     y = rows.y
-    levels = {"label": thresholds.label, "divert": thresholds.divert, "block": thresholds.block}
-    benign = scores[~y]
+    one_for_all = {"label": thresholds.label, "divert": thresholds.divert, "block": thresholds.block}
+    levels: Mapping[str, Floats | float] = one_for_all if by_row is None else by_row
+    reached = {level: scores >= at for level, at in levels.items()}
     result: dict[str, Any] = {
         "rows": len(y),
         "fraud_rows": int(y.sum()),
         "auc": _round(auc(y, scores)),
         "average_precision": _round(average_precision(y, scores)),
-        "recall": {level: _round(recall(y, scores, at)) for level, at in levels.items()},
-        "false_calls": {level: int(np.count_nonzero(benign >= at)) for level, at in levels.items()},
-        "benign_calls": len(benign),
+        "recall": {level: _round(_share(hit, y)) for level, hit in reached.items()},
+        "false_calls": {level: int(np.count_nonzero(hit & ~y)) for level, hit in reached.items()},
+        "benign_calls": int(np.count_nonzero(~y)),
     }
     if "caller_age" in names:
-        unseen = np.isnan(rows.X[:, list(names).index("caller_age")])
+        unseen = np.isnan(RowPieces.of(rows.X).column(list(names).index("caller_age")))
         first = y & unseen
         if first.any():
             result["unseen_callers"] = {
                 "fraud_rows": int(first.sum()),
                 "auc": _round(auc(y[unseen], scores[unseen])),
-                **{f"recall_{level}": _round(recall(first, scores, at)) for level, at in levels.items()},
+                **{f"recall_{level}": _round(_share(hit, first)) for level, hit in reached.items()},
             }
     behaviours = {}
-    for behaviour in np.unique(rows.scenario).tolist():
-        chosen = rows.scenario == behaviour
-        part = {level: int(np.count_nonzero(scores[chosen] >= at)) for level, at in levels.items()}
+    scenario = Coded.of(rows.scenario)
+    for behaviour in sorted(scenario.names):
+        chosen = scenario.where(behaviour)
+        if not chosen.any():
+            continue
+        part = {level: int(np.count_nonzero(hit & chosen)) for level, hit in reached.items()}
         behaviours[behaviour or "unnamed"] = {"rows": int(chosen.sum()), "fraud": bool(y[chosen].any()), **part}
     result["behaviour"] = behaviours
     return result
+
+
+def _share(hit: Bools, among: Bools) -> float:
+    count = int(among.sum())
+    return int(np.count_nonzero(hit & among)) / count if count else float("nan")
 
 
 def _round(value: float) -> float:
@@ -267,7 +399,8 @@ def _round(value: float) -> float:
 
 
 def _taken(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
-    part = Rows(rows.X[index], rows.y[index], rows.ts[index], rows.campaign[index], rows.scenario[index])
+    campaign, scenario = Coded.of(rows.campaign).picked(index), Coded.of(rows.scenario).picked(index)
+    part = Rows(RowPieces.of(rows.X).picked(index), rows.y[index], rows.ts[index], campaign, scenario)
     if not part.y.any() or part.y.all():
         raise ModelError(
             f"a slice of {len(index)} calls by time has only one class",
@@ -278,7 +411,7 @@ def _taken(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
 
 def _check(rows: Rows, names: Sequence[str]) -> None:
     count = len(rows.y)
-    if rows.X.ndim != 2 or rows.X.shape != (count, len(names)):
+    if rows.X.shape != (count, len(names)):
         raise ModelError(f"rows of shape {rows.X.shape} do not fit {count} labels and {len(names)} features")
     if not len(rows.ts) == len(rows.campaign) == len(rows.scenario) == count:
         raise ModelError("rows, times, campaigns and behaviours are not of one length")
@@ -291,16 +424,18 @@ def _check(rows: Rows, names: Sequence[str]) -> None:
         raise ModelError(f"{count} calls are too few to train on", hint="give 100,000 calls or more")
     if not np.isfinite(rows.ts).all():
         raise ModelError("a call has no time", hint="make the events again: antifraud simulate")
-    if np.isinf(rows.X).any():
-        column = names[int(np.flatnonzero(np.isinf(rows.X).any(axis=0))[0])]
-        raise ModelError(f"the feature {column} is infinite for some call", hint="a missing value is NaN")
+    for chunk in RowPieces.of(rows.X).chunks():
+        infinite = np.isinf(chunk).any(axis=0)
+        if infinite.any():
+            column = names[int(np.flatnonzero(infinite)[0])]
+            raise ModelError(f"the feature {column} is infinite for some call", hint="a missing value is NaN")
     if rows.y.all() or not rows.y.any():
         what = "fraud" if rows.y.all() else "honest"
         raise ModelError(f"all {count} calls are {what}: one class teaches nothing", hint="give events of both kinds")
     for column, alone in leaks(rows.X, rows.y, names):
         raise ModelError(
             f"the feature {column} alone separates fraud from honest calls (AUC {alone:.4f}): it leaks the label",
-            hint="look how it is computed: nothing that is known after the call may be in it",
+            hint=f"nothing that is known after the call may be in it; leave it out: --features -{column}",
         )
 
 
@@ -309,10 +444,18 @@ def is_feature_name(name: str) -> bool:
     return name.isascii() and name.isprintable() and not any(letter in name for letter in ' ",:[]{}=')
 
 
-def leaks(values: Floats, y: Bools, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """The columns that alone tell fraud from honest, by their values or by being missing, with that AUC."""
+def leaks(values: Floats | RowPieces, y: Bools, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """The columns that alone tell fraud from honest, by their values or by being missing, with that AUC.
+
+    Of many rows a quarter of a million of either class is looked at, evenly over all of them.
+    """
+    pieces = RowPieces.of(values)
+    parts = [np.flatnonzero(chosen) for chosen in (y, ~y)]
+    shown = np.sort(np.concatenate([part[:: -(-len(part) // _LEAK_ROWS) or 1] for part in parts]))
+    if len(shown) < len(y):
+        pieces, y = pieces.picked(shown), y[shown]
     for index, name in enumerate(names):
-        column = values[:, index]
+        column = pieces.column(index)
         missing = np.isnan(column)
         lowest = column.min(initial=0.0, where=~missing) - 1.0
         found = [auc(y, np.where(missing, lowest, column)), auc(y, missing.astype(np.float64))]
@@ -330,42 +473,111 @@ def check_out(out: Path) -> None:
         raise ModelError(f"{out} exists and is no model", hint="give --out a new directory, or one that holds a model")
 
 
-def _grow(
+def grow_here(
     grow: Rows, stop: Rows, names: Sequence[str], options: Options, on_round: Callable[[int, int], None] | None
 ) -> Booster:
-    import lightgbm
+    """Trees grown by LightGBM in this process."""
+    return Binned(grow, stop, names, options).grown(options, on_round)
 
-    params = {
+
+class Binned:
+    """The slices that grow and stop trees in LightGBM's own form, made once for any number of trainings.
+
+    Bins are drawn from a sample, as LightGBM does; they do not depend on how the rows came, in memory or on disk.
+    """
+
+    def __init__(self, grow: Rows, stop: Rows, names: Sequence[str], options: Options) -> None:
+        import lightgbm
+
+        self._names = tuple(names)
+        self._y = grow.y
+        # Leaving out features that cannot split for one leaf size would bind the data to that size.
+        self._own = {"verbosity": -1, "feature_pre_filter": False, "num_threads": threads_of(options)}
+        self._train: Dataset = lightgbm.Dataset(
+            _sequence(grow.X), grow.y.astype(np.float64), feature_name=list(names), params=self._own
+        )
+        self._stop: Dataset = self._train.create_valid(_sequence(stop.X), stop.y.astype(np.float64))
+
+    def grown(
+        self,
+        options: Options,
+        on_round: Callable[[int, int], None] | None = None,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> Booster:
+        """Trees by ``options``, stopped by the second slice; grown on ``rows`` (rising) of the first, or all."""
+        import lightgbm
+
+        data, count = self._train, len(self._y)
+        if rows is not None:
+            data, count = self._train.construct().subset(rows.tolist()), len(rows)
+
+        def report(state: Any) -> None:
+            if on_round is not None:
+                on_round(state.iteration + 1, options.trees)
+
+        return lightgbm.train(
+            {**self._own, **parameters(self._names, options, count)},
+            data,
+            num_boost_round=options.trees,
+            valid_sets=[self._stop],
+            callbacks=[lightgbm.early_stopping(options.patience, verbose=False), report],
+        )
+
+
+def parameters(names: Sequence[str], options: Options, rows: int) -> dict[str, Any]:
+    """LightGBM's parameters for trees grown on ``rows`` rows."""
+    return {
         "objective": "binary",
         "metric": "average_precision",
         "num_leaves": options.leaves,
         "learning_rate": options.learning_rate,
-        "min_data_in_leaf": min(options.min_leaf, max(1, len(grow.y) // 50)),
+        "min_data_in_leaf": min(options.min_leaf, max(1, rows // 50)),
         "feature_fraction": options.feature_fraction,
         "bagging_fraction": options.bagging_fraction,
         "bagging_freq": 1,
-        "lambda_l2": 1.0,
+        "lambda_l2": options.lambda_l2,
+        "scale_pos_weight": options.fraud_weight,
         "monotone_constraints": [MONOTONE.get(name, 0) for name in names],
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": options.threads or max(1, os.cpu_count() or 1),
+        "num_threads": threads_of(options),
         "seed": options.seed,
         "verbosity": -1,
     }
-    train_set = lightgbm.Dataset(grow.X, grow.y.astype(np.float64), feature_name=list(names), params={"verbosity": -1})
-    stop_set = train_set.create_valid(stop.X, stop.y.astype(np.float64))
 
-    def report(state: Any) -> None:
-        if on_round is not None:
-            on_round(state.iteration + 1, options.trees)
 
-    return lightgbm.train(
-        params,
-        train_set,
-        num_boost_round=options.trees,
-        valid_sets=[stop_set],
-        callbacks=[lightgbm.early_stopping(options.patience, verbose=False), report],
-    )
+def threads_of(options: Options) -> int:
+    """How many threads LightGBM is given: what the options say, else as many as this process may run on."""
+    return options.threads or max(1, len(os.sched_getaffinity(0)))
+
+
+def _sequence(rows: Floats | RowPieces) -> Any:
+    """``rows`` as LightGBM's ``Sequence``, which it reads forward, a batch at a time."""
+    import lightgbm
+
+    pieces = RowPieces.of(rows)
+
+    class Batches(lightgbm.Sequence):  # type: ignore[misc] # LightGBM has no types
+        batch_size = CHUNK
+
+        def __init__(self) -> None:
+            self._low = 0
+            self._held = pieces.take(0, 0)
+
+        def __getitem__(self, place: Any) -> Floats:
+            if isinstance(place, slice):
+                return pieces.take(place.start or 0, len(pieces) if place.stop is None else place.stop)
+            if not self._low <= place < self._low + len(self._held):
+                # The sample for the bins is asked for row by row, forward.
+                self._low = int(place)
+                self._held = pieces.take(self._low, self._low + CHUNK)
+            row: Floats = self._held[place - self._low]
+            return row
+
+        def __len__(self) -> int:
+            return len(pieces)
+
+    return Batches()
 
 
 def best_trees(booster: Booster) -> int:
@@ -393,12 +605,14 @@ class Draft(msgspec.Struct, frozen=True):
     training: dict[str, Any]
     metrics: dict[str, Any]
     usual: dict[str, Usual] = {}
+    class_scheme: str = ""
+    classes: dict[str, dict[str, ClassCertificate]] = {}
 
 
-def write(out: Path, draft: Draft, grown: Grown, measured_rows: Floats) -> None:
+def write(out: Path, draft: Draft, grown: Grown, measured_rows: Floats | RowPieces) -> None:
     """Write the model to the directory ``out``, with golden rows out of ``measured_rows``; all of it or nothing."""
     trees = grown.text.encode()
-    rows = measured_rows[_golden_sample(grown.forest.raw_scores(measured_rows))]
+    rows = RowPieces.of(measured_rows).at(_golden_sample(grown.raw_scores(measured_rows)))
     golden = golden_text(draft.features, rows, grown.probabilities(rows)).encode()
     manifest = Manifest(
         format=FORMAT,

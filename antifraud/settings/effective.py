@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from antifraud.domain import Ceiling, ConfigError, Location, Problem
+from antifraud.dialects import Dialect, Signer, Speaker, read_key
+from antifraud.dialects.jcard import MAX_KEY_BYTES
+from antifraud.domain import Ceiling, ConfigError, Location, Problem, Verdict
 from antifraud.settings.check import closest
+from antifraud.settings.dialects import choice_of, redress_of
 from antifraud.settings.directories import data_dir, state_dir
 from antifraud.settings.layers import setting_paths
 from antifraud.settings.masking import mask_value
 from antifraud.settings.schema import (
     AlertSettings,
+    CardSettings,
     Document,
     EngineSettings,
     FeatureSettings,
@@ -31,6 +35,7 @@ from antifraud.settings.schema import (
 from antifraud.settings.tree import Node
 
 if TYPE_CHECKING:
+    from antifraud.decision.fail import FailPolicy
     from antifraud.decision.policy import Policy, RegionPolicy
 
 BUILT_IN: Final = Location("built-in default")
@@ -64,6 +69,7 @@ class Settings:
         region_trees: Mapping[str, Node],
         notes: Sequence[Problem] = (),
         env: Mapping[str, str] | None = None,
+        dialects: Mapping[str, Dialect] | None = None,
     ) -> None:
         self.config_dir = config_dir
         self.document = document
@@ -75,6 +81,7 @@ class Settings:
         self.language: str = document.language
         self.deadline_ms: int = document.deadline_ms
         self.model: str | None = document.model
+        self.challenger: str | None = document.challenger
         self.redis: RedisSettings = document.redis
         self.engine: EngineSettings = document.engine
         self.features: FeatureSettings = document.features
@@ -85,6 +92,7 @@ class Settings:
         self.adapters: Mapping[str, Mapping[str, Any]] = document.adapters
         self.base_policy: PolicySettings = document.policy
         self.regions: Mapping[str, Region] = regions
+        self.dialects: Mapping[str, Dialect] = dialects or {}
         self.notes: tuple[Problem, ...] = tuple(notes)
         self._tree = tree
         self._region_trees = region_trees
@@ -99,6 +107,13 @@ class Settings:
         )
 
     @property
+    def cards(self) -> CardSettings:
+        """Call cards over HTTP, with their files where they are."""
+        named = {name: self._path(("cards", name)) for name in ("token_file", "certificate", "key")}
+        files = {name: str(path) for name, path in named.items() if path is not None}
+        return msgspec.structs.replace(self.document.cards, **files)
+
+    @property
     def rules_dir(self) -> Path:
         """The directory of the rules; UsageError when it was named and does not exist."""
         return data_dir("rules", self._path(("rules",)), env=self._env)
@@ -111,21 +126,29 @@ class Settings:
     @property
     def model_dir(self) -> Path | None:
         """The directory of the model; None when calls are decided by rules alone. ConfigError when there is none."""
-        if self.model is None:
+        return self._model_dir("model", self.model)
+
+    @property
+    def challenger_dir(self) -> Path | None:
+        """The directory of the model that only scores beside the other; None without. ConfigError as ``model_dir``."""
+        return self._model_dir("challenger", self.challenger)
+
+    def _model_dir(self, key: str, name: str | None) -> Path | None:
+        if name is None:
             return None
-        if self.model.startswith((".", "/", "~")):
-            found = self._path(("model",)) or Path(self.model)
+        if name.startswith((".", "/", "~")):
+            found = self._path((key,)) or Path(name)
             known: list[str] = []
         else:
             models = data_dir("models", env=self._env)
-            found = models / self.model
+            found = models / name
             known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in models.glob("*/*/manifest.toml"))
         if (found / "manifest.toml").is_file():
             return found
-        near = closest(self.model, known)
+        near = closest(name, known)
         hint = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}; null is no model"
-        message = f"model {self.model}: no manifest.toml in {found}"
-        node = self._tree.at(("model",))
+        message = f"{key} {name}: no manifest.toml in {found}"
+        node = self._tree.at((key,))
         raise ConfigError.of([node.problem(message, hint) if node is not None else Problem(message, hint=hint)])
 
     @property
@@ -145,6 +168,51 @@ class Settings:
             return None
         named = Path(str(node.value)).expanduser()
         return named if node.loose or named.is_absolute() else self.config_dir / named
+
+    def speaker(self) -> Speaker:
+        """What says decisions in the dialects of regions and switches. ConfigError, with its place, when the key that
+        signs a card cannot be used; of the key itself nothing is said."""
+        signers: dict[str, Signer] = {}
+        problems: dict[Problem, None] = {}
+        for code in self.regions:
+            try:
+                signer = self.signer(code)
+            except ConfigError as error:
+                problems |= dict.fromkeys(error.problems)
+            else:
+                if signer is not None:
+                    signers[code] = signer
+        if problems:
+            raise ConfigError.of(list(problems))
+        return Speaker(
+            self.dialects,
+            regions={code: choice_of(region.policy.dialect) for code, region in self.regions.items()},
+            switches={name: choice_of(switch.dialect) for name, switch in self.switches.items()},
+            statuses={code: region.policy.block.code for code, region in self.regions.items()},
+            redress={code: redress_of(region.policy.redress) for code, region in self.regions.items()},
+            signers=signers,
+        )
+
+    def signer(self, region: str) -> Signer | None:
+        """What signs the card of ``region``; None when it has none. ConfigError when its key cannot be used."""
+        redress = self.regions[region].policy.redress
+        if redress.key_file is None:
+            return None
+        node = self._region_trees[region].at(("policy", "redress", "key_file"))
+        path = Path(redress.key_file).expanduser()
+        if not path.is_absolute() and (node is None or not node.loose):
+            path = self.config_dir / path
+        try:
+            with path.open("rb") as file:
+                key = read_key(file.read(MAX_KEY_BYTES + 1))
+        except OSError as error:
+            found = [Problem(f"{path} cannot be read: {error.strerror or error}", hint="the engine must be able to")]
+        except ConfigError as error:
+            found = [Problem(f"{path}: {one.message}", hint=one.hint) for one in error.problems]
+        else:
+            return Signer(redress_of(redress), key)
+        placed = [msgspec.structs.replace(one, message=f"policy.redress.key_file: {one.message}") for one in found]
+        raise ConfigError.of([one if node is None else node.problem(one.message, one.hint) for one in placed])
 
     def where(self, name: str, region: str | None = None) -> Location:
         """The place that gave ``name`` (a dotted path) its value, in the whole shard or in one region."""
@@ -179,6 +247,7 @@ class Settings:
     def policy(self) -> Policy:
         """What the decision needs of this configuration; equal configurations give equal digests."""
         # The package of the decision imports numpy, numba and LightGBM; checking configuration must not wait for them.
+        from antifraud.decision.desks import Desk, parse_hours
         from antifraud.decision.policy import Policy
 
         policy = Policy(
@@ -188,6 +257,19 @@ class Settings:
             regions={code: self._region_policy(region) for code, region in sorted(self.regions.items())},
             switches={name: switch.region for name, switch in sorted(self.switches.items())},
             trunks=tuple((trunk.match, trunk.class_) for trunk in self.trunks),
+            desks=tuple(
+                Desk(
+                    name=name,
+                    target=desk.target,
+                    languages=desk.languages,
+                    hours=tuple(parse_hours(text) for text in desk.hours),
+                    calls=desk.calls,
+                    queue=desk.queue,
+                    hold_s=desk.hold_s,
+                    silent_s=desk.silent_s,
+                )
+                for name, desk in sorted(self.document.desks.items())
+            ),
             utc_offset_min=self.utc_offset_min,
         )
         canonical = msgspec.json.encode(policy, order="sorted")
@@ -204,12 +286,34 @@ class Settings:
             challenge_at=policy.thresholds.challenge,
             divert_at=policy.thresholds.divert,
             block_at=policy.thresholds.block,
+            within_certificate=policy.thresholds.within_certificate,
             desk=policy.desk.target or "",
+            queues=policy.desk.queues,
+            overflow=Verdict.parse(policy.desk.overflow),
             challenge=policy.challenge.target or "",
             block_code=policy.block.code,
             language=policy.language or self.language,
             params=policy.rules,
+            fail=_fail_policy(policy),
         )
+
+
+def _fail_policy(policy: PolicySettings) -> FailPolicy:
+    """The ladder as the decision takes it. A desk that is full is what the region says of its desks, where it says
+    nothing here: a call that nobody takes is challenged only where a machine is asked to, so that becomes a label."""
+    from antifraud.decision.fail import ANY_TRUNK, TRUNK_CLASSES, FailAction, FailPolicy, FailReason
+
+    full = {"allow": "allow", "block": "refuse"}.get(policy.desk.overflow, "label")
+    rungs = {
+        name: {
+            reason.value: FailAction.parse(word)
+            for reason in FailReason
+            if (word := getattr(getattr(policy.fail, name), reason.value)) is not None
+        }
+        for name in (ANY_TRUNK, *TRUNK_CLASSES)
+    }
+    rungs[ANY_TRUNK].setdefault(FailReason.DESK_FULL.value, FailAction.parse(full))
+    return FailPolicy({name: found for name, found in rungs.items() if found})
 
 
 def _values(tree: Node, plain: Mapping[str, Any], declared: Iterable[tuple[str, ...]]) -> list[Value]:

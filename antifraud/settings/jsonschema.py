@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
+from antifraud.dialects import DialectsDocument
 from antifraud.settings.schema import Document, RegionDocument
 
 FILES: Final[dict[str, type[msgspec.Struct]]] = {
     "config.schema.json": Document,
     "region.schema.json": RegionDocument,
+    "dialects.schema.json": DialectsDocument,
 }
 
 

@@ -16,8 +16,16 @@ from typing import Final
 
 import msgspec
 
+from antifraud.dialects import Dialect
 from antifraud.domain import ConfigError, Location, Problem
 from antifraud.settings.check import check, closest, plain_value
+from antifraud.settings.dialects import (
+    FILE,
+    choice_problems,
+    load_dialects,
+    redress_of,
+    redress_problems,
+)
 from antifraud.settings.directories import data_dir
 from antifraud.settings.effective import BUILT_IN, Settings
 from antifraud.settings.layers import empty, environment_layer, override_layer
@@ -56,6 +64,7 @@ def load_settings(
     notes: list[Problem] = []
     base = _read(directory / "default.yaml", Document, problems)
     region_files = _read_regions(directory / "regions", problems)
+    table = load_dialects(directory, _shown_path(directory / FILE), problems)
     outer = [
         environment_layer(environment, base, region_files, problems, notes),
         override_layer(overrides or {}, region_files, problems),
@@ -72,9 +81,10 @@ def load_settings(
     document = msgspec.convert(plain_value(tree, Document), Document)
     regions = {code: _region(code, node, document) for code, node in region_trees.items()}
     problems.extend(_contradictions(document, tree, region_trees, regions, notes))
+    problems.extend(_dialect_problems(table, document, tree, region_trees, regions))
     if problems:
         raise _error(problems)
-    return Settings(directory, document, regions, tree, region_trees, notes, environment)
+    return Settings(directory, document, regions, tree, region_trees, notes, environment, table)
 
 
 def _error(problems: list[Problem]) -> ConfigError:
@@ -184,6 +194,15 @@ def _contradictions(
         message = f"features.memory_limit {memory.text} is too {'little' if short else 'much'}"
         bound = f"at least {show_size(LEAST_MEMORY)}" if short else f"at most {show_size(MOST_MEMORY)}"
         problems.append(memory.problem(message, f"allow {bound}"))
+    if document.cards.listen and document.cards.token_file is None:
+        node = tree.at(("cards", "listen"))
+        message, hint = "cards are served, but no file of tokens is named", "set cards.token_file"
+        problems.append(node.problem(message, hint) if node is not None else Problem(message, BUILT_IN, hint))
+    for given, missing in (("certificate", "key"), ("key", "certificate")):
+        if getattr(document.cards, given) is not None and getattr(document.cards, missing) is None:
+            node = tree.at(("cards", given))
+            message, hint = f"cards.{given} is named, but cards.{missing} is not", "name both, or neither"
+            problems.append(node.problem(message, hint) if node is not None else Problem(message, BUILT_IN, hint))
     if document.default_region not in regions:
         problems.append(_no_region(tree.at(("default_region",)), "default_region", document.default_region, regions))
     for name, switch in document.switches.items():
@@ -196,6 +215,15 @@ def _contradictions(
             problems.append(
                 node.problem(f"adapters.{name}.enabled must be true or false, not {node.text!r}", "write true or false")
             )
+    for code, region in regions.items():
+        for number, desk in enumerate(region.policy.desk.queues):
+            if desk not in document.desks:
+                node = region_trees[code].at(("policy", "desk", "queues"))
+                near = closest(desk, document.desks)
+                hint = f"did you mean {near}?" if near else f"desks has: {', '.join(document.desks) or 'none'}"
+                message = f"{code}: policy.desk.queues: there is no desk {desk}"
+                place = node.value[number] if node is not None and isinstance(node.value, list) else node
+                problems.append(place.problem(message, hint) if place is not None else Problem(message, BUILT_IN, hint))
     seen: set[Problem] = set()
     for code, region in regions.items():
         for problem in _region_contradictions(code, region, region_trees[code], notes):
@@ -205,6 +233,31 @@ def _contradictions(
                 problems.append(problem)
     problems.extend(_trunk_problems(tree, document, notes))
     return problems
+
+
+def _dialect_problems(
+    table: Mapping[str, Dialect],
+    document: Document,
+    tree: Node,
+    region_trees: Mapping[str, Node],
+    regions: Mapping[str, Region],
+) -> list[Problem]:
+    """Dialects that are not there, cannot say what they are to say, or lack what they need."""
+    found: dict[tuple[str, Location | None], Problem] = {}
+    for code, region in regions.items():
+        chosen, contact = region.policy.dialect, redress_of(region.policy.redress)
+        node = region_trees[code].at(("policy", "dialect"))
+        problems = choice_problems(table, chosen, [(code, contact)], code, node)
+        for problem in [*problems, *redress_problems(region, region_trees[code])]:
+            # What default.yaml says holds in every region, and is told once.
+            found.setdefault((problem.message.removeprefix(f"{code}: "), problem.where), problem)
+    for name, switch in document.switches.items():
+        own = regions.get(switch.region)
+        contacts = [(own.code, redress_of(own.policy.redress))] if own is not None else []
+        node = tree.at(("switches", name, "dialect"))
+        for problem in choice_problems(table, switch.dialect, contacts, f"switches.{name}", node):
+            found.setdefault((problem.message, problem.where), problem)
+    return list(found.values())
 
 
 def _no_region(node: Node | None, name: str, code: str, regions: Mapping[str, Region]) -> Problem:
@@ -229,7 +282,12 @@ def _region_contradictions(code: str, region: Region, tree: Node, notes: list[Pr
         message = f"{code}: callers are challenged, but nothing asks them to prove themselves"
         hint = "set policy.challenge.target; without it every challenge becomes a label"
         problems.append(node.problem(message, hint) if node is not None else Problem(message, BUILT_IN, hint))
-    if policy.desk.target is None:
+    if policy.desk.overflow == "challenge" and policy.challenge.target is None and policy.desk.queues:
+        node = tree.at(("policy", "desk", "overflow"))
+        message = f"{code}: calls that no desk has a place for are challenged, but nothing asks for a digit"
+        hint = "set policy.challenge.target, or policy.desk.overflow to label"
+        problems.append(node.problem(message, hint) if node is not None else Problem(message, BUILT_IN, hint))
+    if policy.desk.target is None and not policy.desk.queues:
         node = tree.at(("policy", "ceiling"))
         message = f"{code}: calls are diverted, but there is no desk to take them"
         hint = "set policy.desk.target; without a desk every diversion becomes a label"

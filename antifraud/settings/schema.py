@@ -24,6 +24,11 @@ TOPIC: Final = r"^[^/+#\x00-\x20$][^+#\x00-\x20]{0,119}\Z"
 REDIS_URL: Final = r"^((rediss?|unix)://[^\s\x00-\x1f]{1,500})?\Z"
 MQTT_URL: Final = r"^(mqtts?://[^\s\x00-\x1f]{1,500})?\Z"
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
+#: As ``antifraud.decision.desks.HOURS``, which is not imported: checking configuration must not wait for it.
+HOURS: Final = (
+    r"^(daily|(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun)|(,(mon|tue|wed|thu|fri|sat|sun)){0,6}))"
+    r" ([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z"
+)
 TRUNK_PATTERN: Final = r"^[\x21-\x7e]{1,64}\Z"
 RULE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,79}\Z"
 PATH: Final = r"^[^\x00-\x1f]{1,1024}\Z"
@@ -32,6 +37,9 @@ LISTEN: Final = (
     r"^((\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})"
     r":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4}))?\Z"
 )
+HTTPS: Final = r"^https://[A-Za-z0-9.-]{1,120}(:[0-9]{1,5})?(/[A-Za-z0-9._~/?&=%-]{0,240})?\Z"
+E164: Final = r"^\+[1-9][0-9]{6,14}\Z"
+EMAIL: Final = r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,120}\Z"
 LEAST_MEMORY: Final = 64 << 20
 MOST_MEMORY: Final = 64 << 30
 
@@ -49,7 +57,7 @@ Directory = Annotated[str, Meta(pattern=PATH)]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 Language = Literal["en", "kk", "ru"]
 CeilingWord = Literal["off", "shadow", "label", "challenge", "divert", "block"]
-TrunkClass = Literal["international", "national", "subscriber"]
+TrunkClass = Literal["international", "national", "subscriber", "desk"]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -204,8 +212,33 @@ class AlertSettings(_Section, frozen=True):
     ] = 10.0
 
 
+class CardSettings(_Section, frozen=True):
+    """Call cards for the desk over HTTP."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            pattern=LISTEN,
+            description='address and port on which call cards are served; "" serves none',
+            extra={"words": 'an address and a port such as 127.0.0.1:8470, or ""'},
+        ),
+    ] = ""
+    token_file: Annotated[
+        Directory | None,
+        _meta("file of the tokens that let a desk in, one a line; without one nothing is served", "a file or null"),
+    ] = None
+    certificate: Annotated[
+        Directory | None,
+        _meta("file of the TLS certificate (PEM); null serves without TLS", "a file or null"),
+    ] = None
+    key: Annotated[Directory | None, _meta("file of the certificate's key (PEM)", "a file or null")] = None
+    cases: Annotated[
+        int, Meta(ge=1_000, le=2_000_000, description="cases held in memory, at most; older ones are in the journal")
+    ] = 200_000
+
+
 class ThresholdSettings(_Section, frozen=True):
-    """Scores from which on the model asks for a verdict; null takes the model's own certified threshold."""
+    """Scores from which on the model asks for a verdict; null takes the model's own certified thresholds."""
 
     label: Annotated[Score | None, _meta("score from which on a call is labelled", "a number from 0 to 1 or null")] = (
         None
@@ -219,6 +252,13 @@ class ThresholdSettings(_Section, frozen=True):
     block: Annotated[Score | None, _meta("score from which on a call is blocked", "a number from 0 to 1 or null")] = (
         None
     )
+    within_certificate: Annotated[
+        bool,
+        _meta(
+            "whether the thresholds here only make the certified ones stricter; false lets them be milder, without any "
+            "promise about honest calls"
+        ),
+    ] = True
 
 
 class DeskSettings(_Section, frozen=True):
@@ -231,6 +271,60 @@ class DeskSettings(_Section, frozen=True):
             "a SIP URI such as sip:desk@desk.example, or null",
         ),
     ] = None
+    queues: Annotated[
+        tuple[Name, ...],
+        _meta(
+            "desks of the section desks in the order in which they are asked for a place; takes the place of target",
+            "a list of names of desks, such as [astana, almaty]",
+        ),
+    ] = ()
+    overflow: Annotated[
+        Literal["challenge", "label", "allow", "block"],
+        _meta(
+            "what becomes of a call that none of the queues has a place for: challenge, label, allow or block",
+            "one of challenge, label, allow, block",
+        ),
+    ] = "label"
+
+
+class DeskDeclaration(_Section, frozen=True):
+    """One desk: people who take diverted calls, and how many of them."""
+
+    target: Annotated[SipUri, _meta("SIP URI of the desk", "a SIP URI such as sip:desk@desk.example")]
+    languages: Annotated[
+        tuple[Language, ...],
+        _meta("languages that are spoken there; a region's own is asked first, none is all", "a list of en, kk, ru"),
+    ] = ()
+    hours: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=HOURS,
+                    extra={
+                        "words": 'hours such as "mon-fri 08:00-20:00"',
+                        "hint": 'write days and times of the shard\'s local time: "mon-fri 08:00-20:00", "sat,sun '
+                        '10:00-16:00" or "daily 00:00-24:00"',
+                    },
+                ),
+            ],
+            ...,
+        ],
+        _meta("when somebody is there; none is always", 'a list of hours such as "mon-fri 08:00-20:00"'),
+    ] = ()
+    calls: Annotated[int, Meta(ge=0, le=10_000, description="calls at once; 0 with queue 0 is as many as come")] = 0
+    queue: Annotated[int, Meta(ge=0, le=10_000, description="calls that may wait")] = 0
+    hold_s: Annotated[
+        float, Meta(ge=10.0, le=86_400.0, description="seconds after which a place is free though no release came")
+    ] = 900.0
+    silent_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=3_600.0,
+            description="seconds after which a desk that says nothing of itself counts as closed; 0 waits for no word",
+        ),
+    ] = 0.0
 
 
 class ChallengeSettings(_Section, frozen=True):
@@ -257,6 +351,126 @@ class BlockSettings(_Section, frozen=True):
     ] = 608
 
 
+_DIALECT: Final = "the name of a dialect in dialects.yaml, or null"
+RuleId = Annotated[str, Meta(pattern=RULE_ID, extra={"words": "the id of a rule"})]
+HttpsUrl = Annotated[str, Meta(pattern=HTTPS)]
+
+
+class DialectSettings(_Section, frozen=True):
+    """How verdicts are said to the switches of a region: names of dialects in dialects.yaml."""
+
+    block: Annotated[
+        Name | None, _meta("dialect of a refusal; null takes the plain one of policy.block.code", _DIALECT)
+    ] = None
+    divert: Annotated[Name | None, _meta("dialect of a diversion to the desk", _DIALECT)] = "redirect302"
+    challenge: Annotated[Name | None, _meta("dialect of a challenge", _DIALECT)] = "redirect302"
+    label: Annotated[Name | None, _meta("dialect of a call that goes on with a label", _DIALECT)] = "label-header"
+    allow: Annotated[Name | None, _meta("dialect of a call that goes on; null says the verdict alone", _DIALECT)] = None
+    by_rule: Annotated[
+        dict[RuleId, Name],
+        _meta(
+            "dialect of what one rule refuses, such as human607 for a rule that carries out what people asked for",
+            "a mapping, each rule id with the name of a dialect",
+        ),
+    ] = {}
+    reason: Annotated[
+        bool, _meta("whether switches, and so perhaps callers, are told the reason in words; else the decision's id")
+    ] = True
+
+
+class SwitchDialectSettings(_Section, frozen=True):
+    """What one switch is told in another dialect than its region's."""
+
+    block: Annotated[Name | None, _meta("dialect of a refusal; null is the region's", _DIALECT)] = None
+    divert: Annotated[Name | None, _meta("dialect of a diversion; null is the region's", _DIALECT)] = None
+    challenge: Annotated[Name | None, _meta("dialect of a challenge; null is the region's", _DIALECT)] = None
+    label: Annotated[Name | None, _meta("dialect of a label; null is the region's", _DIALECT)] = None
+    allow: Annotated[Name | None, _meta("dialect of a call that goes on; null is the region's", _DIALECT)] = None
+    by_rule: Annotated[
+        dict[RuleId, Name],
+        _meta("dialect of what one rule refuses", "a mapping, each rule id with the name of a dialect"),
+    ] = {}
+    reason: Annotated[bool, _meta("whether this switch is told the reason in words, where the region allows it")] = True
+
+
+class RedressSettings(_Section, frozen=True):
+    """Whom callers turn to who were refused by mistake: in the signed card of RFC 8688 and in 603+."""
+
+    name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=80)] | None,
+        _meta("who answers, such as the name of the office", "a name of at most 80 characters, or null"),
+    ] = None
+    url: Annotated[
+        HttpsUrl | None, _meta("page for complaints", "an address such as https://redress.example/blocked, or null")
+    ] = None
+    tel: Annotated[
+        Annotated[str, Meta(pattern=E164)] | None,
+        _meta("telephone number for complaints", "a number such as +77010000000, or null"),
+    ] = None
+    email: Annotated[
+        Annotated[str, Meta(pattern=EMAIL)] | None,
+        _meta("e-mail address for complaints", "an address such as redress@operator.example, or null"),
+    ] = None
+    key_file: Annotated[
+        Directory | None,
+        _meta("file with the private key (PEM, curve P-256) that signs the card; null sends no card", "a file or null"),
+    ] = None
+    certificate_url: Annotated[
+        HttpsUrl | None,
+        _meta("where the certificate of that key lies", "an address such as https://cert.example/key.cer, or null"),
+    ] = None
+    card_url: Annotated[
+        HttpsUrl | None,
+        _meta(
+            "where you publish the signed card; null puts the card itself into each refusal",
+            "an address such as https://redress.example/card, or null",
+        ),
+    ] = None
+
+
+FailAction = Literal["allow", "label", "national_only", "emergency_only", "refuse"]
+_FAIL: Final = "allow, label, national_only, emergency_only or refuse"
+
+
+class FailSettings(_Section, frozen=True):
+    """What becomes of calls on any trunk that nobody could decide about, by the reason."""
+
+    late: Annotated[FailAction, _meta(f"no verdict came by the deadline: {_FAIL}")] = "allow"
+    redis: Annotated[FailAction, _meta(f"Redis is gone, so that nobody can be asked: {_FAIL}")] = "allow"
+    overload: Annotated[FailAction, _meta(f"more calls wait than the switch may let wait: {_FAIL}")] = "allow"
+    bundle_missing: Annotated[
+        FailAction, _meta(f"the engine has no rules or no model that can judge the call: {_FAIL}")
+    ] = "allow"
+    desk_full: Annotated[
+        FailAction | None,
+        _meta(
+            "the switch finds no desk that takes a diverted call; null is what policy.desk.overflow says",
+            f"one of {_FAIL}, or null",
+        ),
+    ] = None
+
+
+class TrunkFailSettings(_Section, frozen=True):
+    """What becomes of calls on one class of trunks; null is what holds on any trunk."""
+
+    late: Annotated[FailAction | None, _meta("no verdict came by the deadline", f"one of {_FAIL}, or null")] = None
+    redis: Annotated[FailAction | None, _meta("Redis is gone", f"one of {_FAIL}, or null")] = None
+    overload: Annotated[FailAction | None, _meta("too many calls wait", f"one of {_FAIL}, or null")] = None
+    bundle_missing: Annotated[
+        FailAction | None, _meta("the engine cannot judge the call", f"one of {_FAIL}, or null")
+    ] = None
+    desk_full: Annotated[FailAction | None, _meta("no desk takes the call", f"one of {_FAIL}, or null")] = None
+
+
+class FailPolicySettings(_Section, frozen=True):
+    """The fail policy: what becomes of calls that nobody decides about. Emergency calls and protected numbers go on."""
+
+    any: Annotated[FailSettings, _meta("on any trunk")] = FailSettings()
+    international: Annotated[TrunkFailSettings, _meta("on trunks from and to other countries")] = TrunkFailSettings()
+    national: Annotated[TrunkFailSettings, _meta("on trunks from and to other operators")] = TrunkFailSettings()
+    subscriber: Annotated[TrunkFailSettings, _meta("on trunks of the operator's own customers")] = TrunkFailSettings()
+
+
 RuleParams = dict[Annotated[str, Meta(pattern=RULE_ID, extra={"words": "the id of a rule"})], dict[str, Any]]
 
 
@@ -278,6 +492,9 @@ class PolicySettings(_Section, frozen=True):
         ChallengeSettings()
     )
     block: Annotated[BlockSettings, _meta("how a blocked call is refused")] = BlockSettings()
+    dialect: Annotated[DialectSettings, _meta("how verdicts are said to the switches of a region")] = DialectSettings()
+    redress: Annotated[RedressSettings, _meta("whom callers turn to who were refused by mistake")] = RedressSettings()
+    fail: Annotated[FailPolicySettings, _meta("what becomes of calls that nobody decides about")] = FailPolicySettings()
     language: Annotated[
         Language | None,
         _meta(
@@ -294,6 +511,9 @@ class SwitchSettings(_Section, frozen=True):
     """One switch that sends calls."""
 
     region: Annotated[RegionCode, _meta("the region that the switch serves", "an ISO 3166-2 code such as KZ-75")]
+    dialect: Annotated[SwitchDialectSettings, _meta("what it is told in another dialect than its region's")] = (
+        SwitchDialectSettings()
+    )
 
 
 class TrunkSettings(_Section, frozen=True):
@@ -307,9 +527,13 @@ class TrunkSettings(_Section, frozen=True):
             extra={"words": 'a trunk name without spaces, such as "intl-*"'},
         ),
     ]
-    class_: Annotated[TrunkClass, _meta("what they carry: international, national or subscriber calls")] = (
-        msgspec.field(name="class")
-    )
+    class_: Annotated[
+        TrunkClass,
+        _meta(
+            "what they carry: international, national or subscriber calls, or those that a desk hands back, which are "
+            "not judged again"
+        ),
+    ] = msgspec.field(name="class")
 
 
 class Document(_Section, frozen=True):
@@ -356,18 +580,30 @@ class Document(_Section, frozen=True):
             "name/version, a directory, or null",
         ),
     ] = "kz-calls/3"
+    challenger: Annotated[
+        Directory | None,
+        _meta(
+            "a second model that scores every call and decides nothing, to be compared with the first; null is none",
+            "name/version, a directory, or null",
+        ),
+    ] = None
     redis: Annotated[RedisSettings, _meta("the Redis that carries the log")] = RedisSettings()
     engine: Annotated[EngineSettings, _meta("how the engine runs")] = EngineSettings()
     features: Annotated[FeatureSettings, _meta("what the engine remembers of the past")] = FeatureSettings()
     metrics: Annotated[MetricsSettings, _meta("figures of the engine for Prometheus")] = MetricsSettings()
     journal: Annotated[JournalSettings, _meta("the record of decisions as Parquet files")] = JournalSettings()
     alerts: Annotated[AlertSettings, _meta("alerts by MQTT")] = AlertSettings()
+    cards: Annotated[CardSettings, _meta("call cards for the desk over HTTP")] = CardSettings()
     policy: Annotated[PolicySettings, _meta("what is done with calls where a region says nothing else")] = (
         PolicySettings()
     )
     switches: Annotated[
         dict[Name, SwitchSettings],
         _meta("switch name, then the region that it serves", "a mapping, each switch with its region"),
+    ] = {}
+    desks: Annotated[
+        dict[Name, DeskDeclaration],
+        _meta("desk name, then where it is and what it can take", "a mapping, each desk with its target"),
     ] = {}
     trunks: Annotated[
         tuple[TrunkSettings, ...],

@@ -228,6 +228,8 @@ class Settings(_Strict, frozen=True):
     reports: Reports
     fraud: Fraud
     delivery: Delivery = Delivery()
+    held_out: bool = False
+    """Measured on, never trained on."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -241,6 +243,11 @@ class Scenario(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The scenario's own name."""
         return str(self.tree["name"])
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the scenario is for measuring only."""
+        return self.tree.get("held_out") is True
 
     def draw(self, seed: int) -> Settings:
         """The settings of ``seed``: every range replaced by one value, but those drawn per campaign."""

@@ -506,7 +506,11 @@ class Redirect:
     def _finish(self, transaction: _Transaction, answer: Answer, now: float) -> Send:
         self._waiting.pop(transaction.key, None)
         transaction.answer = build_response(
-            transaction.envelope, answer.status, to_tag=transaction.tag, headers=answer.headers
+            transaction.envelope,
+            answer.status,
+            to_tag=transaction.tag,
+            headers=answer.headers,
+            reason=answer.phrase,
         )
         transaction.state = State.ANSWERED
         transaction.give_up = now + TIMER_H

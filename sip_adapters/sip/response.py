@@ -15,12 +15,14 @@ _TAG: Final = re.compile(r";[ \t]*tag[ \t]*=", re.IGNORECASE)
 _RPORT: Final = re.compile(r";[ \t]{0,9}rport[ \t]{0,9}(?:=[ \t]{0,9}[0-9]{0,9})?(?=[ \t]{0,9}(?:;|$))", re.IGNORECASE)
 _RECEIVED: Final = re.compile(r";[ \t]*received[ \t]*=[^;,]*", re.IGNORECASE)
 
+MAX_VALUE: Final = 2_000
 REASONS: Final[dict[int, str]] = {
     100: "Trying", 200: "OK", 302: "Moved Temporarily", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
     405: "Method Not Allowed", 414: "Request-URI Too Long", 416: "Unsupported URI Scheme",
-    481: "Call/Transaction Does Not Exist", 483: "Too Many Hops", 484: "Address Incomplete", 486: "Busy Here",
+    480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 483: "Too Many Hops",
+    484: "Address Incomplete", 486: "Busy Here",
     487: "Request Terminated", 503: "Service Unavailable", 505: "Version Not Supported", 513: "Message Too Large",
-    603: "Decline", 607: "Unwanted", 608: "Rejected",
+    600: "Busy Everywhere", 603: "Decline", 607: "Unwanted", 608: "Rejected",
 }  # fmt: skip
 
 
@@ -53,10 +55,10 @@ def build_response(
 
 
 def header_value(text: str) -> str:
-    """``text`` as the value of one header line: controls (and so line ends) become spaces, 1,000 characters at most."""
+    """``text`` as the value of one header line: controls (and so line ends) become spaces, 2,000 characters at most."""
     if text.isprintable():
-        return text[:1000]
-    return "".join(char if char.isprintable() else " " for char in text[:1000])
+        return text[:MAX_VALUE]
+    return "".join(char if char.isprintable() else " " for char in text[:MAX_VALUE])
 
 
 def quoted(text: str) -> str:

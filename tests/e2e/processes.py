@@ -508,12 +508,12 @@ def run_sipp(
     )
 
 
-def start_sipp_uas(directory: Path, port: int) -> Process:
-    """A SIPp that refuses every call with 486: the next hop for calls that go on."""
-    work = directory / "uas"
+def start_sipp_uas(directory: Path, port: int, scenario: str = "uas_busy") -> Process:
+    """The next hop for calls that go on: a SIPp that by default refuses every one with 486."""
+    work = directory / scenario
     work.mkdir()
     command = [
-        program("sipp"), "-sf", str(SCENARIOS / "uas_busy.xml"), "-i", "127.0.0.1", "-p", str(port),
+        program("sipp"), "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(port),
         "-cp", str(free_port()), "-nostdin", "-trace_err", "-error_file", str(work / "errors.log"),
         "-buff_size", "2097152",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -383,6 +384,34 @@ def test_the_kill_switch_does_not_wait_for_list_changes(start_engine: Start, sha
     wait_until(lambda: shard.client.hlen(KEYS.lists) == 8_000)
     said = engine.log.read_text()
     assert said.index("interception switched off") < said.rindex("added to bad")
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["at the start", "while it runs"])
+def test_of_two_streams_the_last_change_written_holds(start_engine: Start, shard: Shard, running: bool) -> None:
+    if running:
+        engine = start_engine(f"--rules={shard.rules}")
+        shard.call("+77030000001")  # it serves
+        assert engine.process is not None
+        engine.process.send_signal(signal.SIGSTOP)
+    taken_out = {"op": "list.remove", "list": "bad", "value": "+77010000001"}
+    added = {**taken_out, "op": "list.add"}
+    for stream, fields in (
+        (KEYS.list_changes, taken_out),
+        (KEYS.control, added),
+        (KEYS.control, {**added, "value": "+77010000005"}),
+        (KEYS.list_changes, {**taken_out, "value": "+77010000005"}),
+    ):
+        shard.control(stream, **fields)
+        time.sleep(0.005)  # an id of its own: streams do not share the count within a millisecond
+    if running:
+        assert engine.process is not None
+        engine.process.send_signal(signal.SIGCONT)
+    else:
+        engine = start_engine(f"--rules={shard.rules}")
+    assert shard.stopped("+77010000001")
+    assert not shard.stopped("+77010000005")
+    assert shard.counter("control_refused") == 0
+    assert engine.stop() == 0
 
 
 def test_a_replay_decides_as_the_engine_did(start_engine: Start, shard: Shard, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from antifraud.decision import Bundle, Decider, load_bundle, stopped_report
 from antifraud.domain import CallEvent, Decision, EventKind, UsageError, Verdict
 from antifraud.features import Fold, Limits
 from antifraud.scoring import Model
-from antifraud.scoring.evaluation import ENGINE, RULES, SCORE, Calls
+from antifraud.scoring.judged_calls import ENGINE, RULES, SCORE, Calls
 from antifraud.settings import load_settings
 from antifraud.simulator import SimulatedEvent, simulate
 

@@ -15,11 +15,12 @@ import yaml
 
 from antifraud.cli.assembly import build_numbering
 from antifraud.decision import MODEL_FACTS, Bundle, Decider, Policy, RegionPolicy, load_bundle
+from antifraud.decision.challenger import UNSCORED
 from antifraud.decision.explaining import DecisionExplainer
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
 from antifraud.features.windows import DERIVED
 from antifraud.rulekit import Hit
-from antifraud.scoring import Model
+from antifraud.scoring import ClassThresholds, Model
 from antifraud.scoring.training import Options, Rows, train
 from antifraud.settings import load_settings
 from antifraud.simulator import simulate
@@ -80,9 +81,15 @@ class FixedScore:
         self.windows: Mapping[str, str] = model.windows
         self.of_numbers = model.of_numbers
         self.thresholds, self.stage, self._score = model.thresholds, stage, score
+        self.percent = 100.0
+        self.class_names = ("",)
+        self.class_thresholds = (ClassThresholds(*msgspec.structs.astuple(model.thresholds)),)
 
     def predict(self, rows: Any) -> Any:
         return np.full(len(rows), self._score)
+
+    def classes(self, rows: Any) -> Any:
+        return np.zeros(len(rows), dtype=np.int8)
 
 
 def region(code: str, ceiling: Ceiling, **changes: Any) -> RegionPolicy:
@@ -184,7 +191,7 @@ def test_the_region_is_the_switchs_then_the_callees_then_the_default(bundle: Bun
     ("score", "full"), [(0.0, "allow"), (0.3, "label"), (0.6, "divert"), (0.95, "block"), (math.nan, "allow")]
 )
 def test_thresholds_of_the_region_win_over_the_models(bundle: Bundle, model: Model, score: float, full: str) -> None:
-    thresholds = {"label_at": 0.2, "divert_at": 0.5, "block_at": 0.9}
+    thresholds = {"label_at": 0.2, "divert_at": 0.5, "block_at": 0.9, "within_certificate": False}
     regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, **thresholds)}
     fixed: Any = FixedScore(model, score, Stage.ENFORCE)
     decider = Decider(bundle, policy(regions=regions, default_region="KZ-75"), NUMBERING, fixed)
@@ -362,7 +369,7 @@ def test_a_capped_block_goes_to_the_target_that_the_hardest_rule_names(bundle: B
         Hit("b", "divert", Stage.ENFORCE, 100, "", "sip:ivr@desk.example", "rule:b", SAYING),
     ]
     prepared = decider.prepare(setup(switch="sw-kz-10"))
-    decision = decider._weigh(prepared, decider._regions["KZ-10"], hits, None, False)
+    decision = decider._weigh(prepared, decider._regions["KZ-10"], hits, UNSCORED, False)
     assert (decision.verdict, decision.target) == ("divert", "sip:ivr@desk.example")
 
 
@@ -374,7 +381,7 @@ def test_a_blocked_call_is_refused_as_the_rule_asks_and_only_when_it_is_blocked(
 
     def refused(place: str, hits: Any) -> tuple[str, int]:
         prepared = decider.prepare(setup(switch=f"sw-{place.lower()}"))
-        decision = decider._weigh(prepared, decider._regions[place], hits, None, False)
+        decision = decider._weigh(prepared, decider._regions[place], hits, UNSCORED, False)
         return decision.verdict, decision.code
 
     assert refused("KZ-75", [busy, plain]) == ("block", 486)
@@ -407,7 +414,7 @@ def test_what_the_model_saw_is_in_the_decision_only_where_its_score_asks_for_som
     taught = teach(*names)
     quiet = one(Decider(bundle, policy(), NUMBERING, taught), setup())
     assert quiet.features == ()
-    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, label_at=0.0)}
+    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, label_at=0.0, within_certificate=False)}
     watchful = Decider(bundle, policy(regions=regions, default_region="KZ-75"), NUMBERING, taught)
     decisions = watchful.decide([setup(f"c{number}", ts=1.8e9 + number) for number in range(3)])
     assert [one.features for one in decisions] == [(13.0, float(number), None) for number in range(3)]
@@ -422,7 +429,8 @@ def test_decisions_are_explained_by_the_model_that_made_them_and_by_no_other(
     bundle: Bundle, teach: Callable[..., Model]
 ) -> None:
     taught, other = teach("hour", "caller_calls_1h"), teach("caller_calls_1h", "hour")
-    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, label_at=0.0, divert_at=0.9, block_at=0.95, language="ru")}
+    levels = {"label_at": 0.0, "divert_at": 0.9, "block_at": 0.95, "within_certificate": False}
+    regions = {"KZ-75": region("KZ-75", Ceiling.BLOCK, language="ru", **levels)}
     within = policy(regions=regions, default_region="KZ-75")
     decisions = Decider(bundle, within, NUMBERING, taught).decide(
         [setup(f"c{number}", ts=1.8e9 + number) for number in range(20)]

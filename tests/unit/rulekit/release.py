@@ -98,7 +98,14 @@ def locked(found: RuleSet) -> Lock:
     sources = RuleSources()
     return {
         item.id: LockEntry(
-            1, content_of(item, sources(item)), item.stage, item.percent, "2026-11-01T09:00:00Z", "Ann", "first"
+            1,
+            content_of(item, sources(item)),
+            item.stage,
+            item.percent,
+            "2026-11-01T09:00:00Z",
+            "Ann",
+            "first",
+            budget=item.false_hits_per_million,
         )
         for item in found.rules
     }

@@ -67,6 +67,11 @@ STREAMS: dict[str, dict[str, str | bytes]] = {
         '{at: 0s, repeat: 3, every: 1s, call: a, callee: "+77010000001"}', "{at: 5s, kind: answer, call: a}"
     ),
     "call-ended": events('{at: 0s, call: a, callee: "+77010000001", ring_s: 3}', "{at: 5s, kind: release, call: a}"),
+    "released-early": events(
+        '{at: 0s, call: a, callee: "+77010000001"}',
+        "{at: 5s, kind: answer, call: a, repeat: 3, every: 10s}",
+        "{at: 20s, kind: release, call: a}",
+    ),
     "judge-unknown": events('{at: 0s, call: first, callee: "+77010000001"}', more="judge: firts"),
     "nothing-to-judge": events('{at: 0s, kind: report, caller: "+77000000001", label: fraud}'),
 }

@@ -23,7 +23,7 @@ from antifraud.rulekit.lock import compare_with_lock, read_lock
 from antifraud.rulekit.promotion import check_promotion
 from antifraud.rulekit.sources import RuleSources
 
-from .release import PARAMS, WHEN, day, decision, exception, locked, rule, rules
+from .release import BUDGET, PARAMS, WHEN, day, decision, exception, locked, rule, rules
 from .workbench import CALENDAR, list_text, write
 
 GOLDEN = Path(__file__).parent / "golden_findings"
@@ -120,6 +120,9 @@ CASES: dict[Finding, Case] = {
     Finding.LOCK_STAGE: against_lock(rule(), rule(stage="enforce")),
     Finding.LOCK_PERCENT: against_lock(
         rule(stage="canary", rollout="  percent: 5\n"), rule(stage="canary", rollout="  percent: 50\n")
+    ),
+    Finding.LOCK_BUDGET: against_lock(
+        rule(stage="enforce", rollout=BUDGET), rule(stage="enforce", rollout=BUDGET.replace("20", "500"))
     ),
     Finding.LOCK_UNKNOWN: unknown_to_lock,
     Finding.LOCK_GONE: against_lock(rule(), rule(), rule("gone")),

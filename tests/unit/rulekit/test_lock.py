@@ -48,7 +48,7 @@ def test_written_and_read_again() -> None:
     lock = {
         "b": LockEntry(3, "0123456789abcdef", Stage.CANARY, 12.5, "2026-12-01T09:00:00Z", "Ann: 7", 'so "it" is # x'),
         "a": LockEntry(
-            1, "fedcba9876543210", Stage.ENFORCE, 100.0, "2026-12-01T09:00:00Z", "112", "yes", ("Bob", "c, d")
+            1, "fedcba9876543210", Stage.ENFORCE, 100.0, "2026-12-01T09:00:00Z", "112", "yes", ("Bob", "c, d"), 0.5
         ),
     }
     text = write_lock(lock)
@@ -140,6 +140,36 @@ def test_a_changed_rule_at_enforce_needs_a_second_person_again(tmp_path: Path) -
         assert (locking.changed, locking.lock["sample"].version) == (("sample",), 2)
         problems = check_promotion(found, found.rules[0], lock, RuleSources(), Stage.ENFORCE, 100.0, choice)
         assert [problem.code for problem in problems] == codes
+
+
+def test_a_raised_budget_has_to_be_decided(tmp_path: Path) -> None:
+    lock = locked(rules(tmp_path, rule(stage="enforce", rollout=BUDGET)))
+    for budget, codes in (("19", []), ("20", []), ("20.5", ["lock-budget"]), ("2000", ["lock-budget"])):
+        raised = BUDGET.replace("20", budget)
+        found = rules(tmp_path, rule(stage="enforce", rollout=raised))
+        assert [problem.code for problem in compare_with_lock(found, lock, RuleSources(), "rules.lock")] == codes
+        for approvals in ((), ("Bob",)):
+            choice = decision(*approvals)
+            again = check_promotion(found, found.rules[0], lock, RuleSources(), Stage.ENFORCE, 100.0, choice)
+            locking, problems = check_locking(found, found.rules, lock, RuleSources(), choice, "rules.lock")
+            if not codes:
+                assert [problem.code for problem in again] == ["promote-same"]
+                assert (locking.changed, problems) == ((), [])
+                continue
+            wanted = [] if approvals else ["promote-approval"]
+            assert [problem.code for problem in again] == wanted
+            assert [problem.code for problem in problems] == wanted
+            assert (locking.changed, locking.lock["sample"].version) == (("sample",), 1)
+            assert compare_with_lock(found, locking.lock, RuleSources(), "rules.lock") == []
+
+
+def test_a_lock_that_knows_no_budget_asks_for_it_once_the_rule_acts(tmp_path: Path) -> None:
+    lock = locked(rules(tmp_path, rule(stage="enforce")))
+    found = rules(tmp_path, rule(stage="enforce", rollout=BUDGET))
+    assert [one.code for one in compare_with_lock(found, lock, RuleSources(), "rules.lock")] == ["lock-budget"]
+    lock = locked(rules(tmp_path, rule(stage="shadow")))
+    found = rules(tmp_path, rule(stage="shadow", rollout=BUDGET))
+    assert compare_with_lock(found, lock, RuleSources(), "rules.lock") == []
 
 
 def test_a_rule_that_protects_goes_back_only_when_two_agree(tmp_path: Path) -> None:

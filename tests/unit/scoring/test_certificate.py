@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from antifraud.domain import ModelError
-from antifraud.scoring.certificate import allowed_errors, certify, lower_bound, upper_bound
+from antifraud.scoring.certificate import allowed_errors, certify, certify_classes, lower_bound, upper_bound
 
 
 def _tail(errors: int, n: int, p: float) -> float:
@@ -112,3 +115,81 @@ def test_nothing_to_choose_on_is_refused() -> None:
         certify(np.array([]), 1e-4)
     with pytest.raises(ModelError):
         certify(np.array([0.1, np.nan]), 1e-4)
+
+
+CLASS_NAMES = ("spared", "hard", "small", "easy")
+
+
+@st.composite
+def honest_calls(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and classes: any sizes, classes without a call, ties, and the highest score there is."""
+    sizes = draw(st.tuples(*[st.sampled_from([0, 1, 7, 300, 4_000]) for _ in CLASS_NAMES]).filter(any))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    parts = [rng.random(size) ** draw(st.sampled_from([1.0, 4.0, 30.0])) for size in sizes]
+    scores = np.round(np.concatenate(parts), draw(st.sampled_from([1, 3, 17])))
+    codes = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
+    order = rng.permutation(len(scores))
+    return scores[order], codes[order]
+
+
+@given(calls=honest_calls(), budget=st.sampled_from([1e-4, 1e-3, 0.02, 0.3]), margin=st.sampled_from([1.0, 2.0]))
+@hypothesis_settings(deadline=None)
+def test_no_class_has_more_errors_than_its_size_allows(
+    calls: tuple[np.ndarray, np.ndarray], budget: float, margin: float
+) -> None:
+    scores, codes = calls
+    reachable = np.where(codes == 0, -1.0, scores)
+    overall = certify(reachable, budget, floor=0.3, margin=margin)
+    together, classes = certify_classes(
+        reachable, codes, CLASS_NAMES, overall, floor=0.3, margin=margin, never=("spared",)
+    )
+    assert list(classes) == list(CLASS_NAMES)
+    assert classes["spared"].threshold is None
+    hit = 0
+    for code, (name, one) in enumerate(classes.items()):
+        own = scores[codes == code]
+        assert one.n == len(own)
+        if one.threshold is None:
+            assert (one.errors, one.bound, one.met) == (0, 0.0, True)
+            assert name == "spared" or not len(own) or own.max() == 1.0
+            continue
+        made = int(np.count_nonzero(own >= one.threshold))
+        hit += made
+        assert one.errors == made <= max(0, allowed_errors(len(own), budget / margin))
+        assert one.bound >= upper_bound(made, len(own)) * (1 - 1e-9)
+        assert one.met == (one.bound <= budget)
+        assert 0.3 <= one.threshold <= 1.0
+        if allowed_errors(len(own), budget / margin) < 0:
+            assert made == 0
+            assert one.threshold >= overall.threshold
+    assert together.errors == hit
+    assert together.threshold == overall.threshold
+    assert together.bound >= upper_bound(hit, len(scores)) * (1 - 1e-9)
+    if together.bound > overall.bound and not together.met:
+        raise AssertionError("classes must not cost the promise about all calls")
+    harder = certify(reachable, budget / 10, floor=0.3, margin=margin)
+    _all, block = certify_classes(
+        reachable, codes, CLASS_NAMES, harder, floor=0.3, margin=margin, milder=classes, never=("spared",)
+    )
+    for name in CLASS_NAMES:
+        low, high = classes[name].threshold, block[name].threshold
+        assert high is None or (low is not None and low <= high)
+
+
+def test_the_promise_about_all_calls_holds_as_often_as_it_says() -> None:
+    """Two classes, one of which is hit ten times as easily: the rate of all stays within the bound."""
+    rng = np.random.default_rng(5)
+    budget, n, shares, violated, milder = 0.02, 4_000, (0.7, 0.3), 0, 0
+    for _ in range(300):
+        codes = (rng.random(n) < shares[1]).astype(np.int8)
+        scores = rng.random(n) ** np.where(codes == 1, 0.5, 4.0)
+        overall = certify(scores, budget)
+        together, classes = certify_classes(scores, codes, ("easy", "hard"), overall)
+        at = [classes[name].threshold for name in ("easy", "hard")]
+        assert at[0] is not None
+        assert at[1] is not None
+        milder += at[0] < overall.threshold
+        rate = shares[0] * (1 - at[0] ** (1 / 4.0)) + shares[1] * (1 - at[1] ** (1 / 0.5))
+        violated += rate > together.bound
+    assert milder == 300  # otherwise nothing is tried here
+    assert violated <= 26  # 5 % of 300 is 15; three standard errors more

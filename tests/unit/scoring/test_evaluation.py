@@ -10,18 +10,9 @@ import numpy as np
 import pytest
 
 from antifraud.domain import UsageError, Verdict
-from antifraud.scoring.evaluation import (
-    ENGINE,
-    RULES,
-    SCORE,
-    Calls,
-    Subject,
-    calibration,
-    check,
-    evaluate,
-    logistic_scores,
-    positions,
-)
+from antifraud.scoring.detection import positions
+from antifraud.scoring.evaluation import calibration, check, evaluate, logistic_scores
+from antifraud.scoring.judged_calls import ENGINE, RULES, SCORE, Calls, Subject
 from antifraud.scoring.report_html import report_html
 
 BLOCK, DIVERT = int(Verdict.BLOCK), int(Verdict.DIVERT)
@@ -66,7 +57,7 @@ def made_calls(seed: int = 1, sources: int = 2, count: int = 4000) -> Calls:
 
 def subject(budget: float = 1e-3) -> Subject:
     return Subject(
-        "toy/1@0", NAMES, frozenset(NAMES[:2]), {"block": budget, "divert": 5e-3, "label": 2e-2}, 2.0, 0.97,
+        "toy/1@0", NAMES, frozenset(NAMES[:2]), {"block": budget, "divert": 5e-3, "label": 2e-2}, 2.0, 0.8, 0.97,
         lambda rows: 1 / (1 + np.exp(-4.0 * (rows[:, 0] - 2.0))),
     )  # fmt: skip
 

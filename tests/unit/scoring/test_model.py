@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from antifraud.domain import ModelError, Stage
 from antifraud.scoring import Model, Thresholds, read_manifest, write_manifest
-from antifraud.scoring.manifest import check_thresholds
+from antifraud.scoring.manifest import FORMAT, WITHOUT_CLASSES, Promotion, check_thresholds
 from antifraud.scoring.model import sha256
 
 
@@ -84,6 +85,47 @@ def _outside(directory: Path) -> None:
     _reseal(directory, trees=msgspec.structs.replace(trees, file="../model.txt"))
 
 
+def _class_line(name: str, level: str, value: str | None) -> Callable[[Path], object]:
+    """Give a class another threshold, or none."""
+    line = rf"(?ms)(\[classes\.{name}\.{level}\][^\[]*?)\nthreshold = \S+"
+    to = r"\1" if value is None else rf"\1\nthreshold = {value}"
+    return lambda directory: _edit(directory / "manifest.toml", line, to)
+
+
+def _class_met(directory: Path) -> None:
+    _edit(directory / "manifest.toml", r"(?ms)(\[classes\.light\.block\][^\[]*?)met = false", r"\1met = true")
+
+
+def _without_class(name: str) -> Callable[[Path], object]:
+    def take(directory: Path) -> None:
+        classes = read_manifest(directory / "manifest.toml").classes
+        _reseal(directory, classes={key: value for key, value in classes.items() if key != name})
+
+    return take
+
+
+def _renamed_class(directory: Path) -> None:
+    classes = read_manifest(directory / "manifest.toml").classes
+    _reseal(directory, classes={**classes, "strangers": classes["light"]})
+
+
+def _without_level(directory: Path) -> None:
+    classes = read_manifest(directory / "manifest.toml").classes
+    _reseal(directory, classes={**classes, "light": {"label": classes["light"]["label"]}})
+
+
+def _errors_of_class(directory: Path) -> None:
+    classes = read_manifest(directory / "manifest.toml").classes
+    odd = msgspec.structs.replace(classes["light"]["block"], errors=classes["light"]["block"].n + 1)
+    _reseal(directory, classes={**classes, "light": {**classes["light"], "block": odd}})
+
+
+def _stage_by_hand(directory: Path) -> None:
+    history = (Promotion(Stage.CANARY, "aizhan", "a week in shadow", "2026-02-01T10:00:00Z", 5.0, ("daulet",)),)
+    manifest = read_manifest(directory / "manifest.toml")
+    write_manifest(msgspec.structs.replace(manifest, stage=Stage.ENFORCE, history=history), directory / "manifest.toml")
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda d: (d / "manifest.toml").unlink(), "no model"),
     "no trees": (lambda d: (d / "model.txt").unlink(), "cannot read"),
@@ -127,8 +169,38 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "windows not said": (lambda d: _edit(d / "manifest.toml", r"\[windows\]", "[window]"), "window"),
     "manifest cut": (_cut("manifest.toml", 200), "manifest.toml"),
     "not TOML": (lambda d: (d / "manifest.toml").write_text("{"), "not TOML"),
-    "another format": (_line("format", "3"), "format 3 is not 2, the one understood here"),
-    "the format before": (_line("format", "1"), "format 1 is not 2, the one understood here"),
+    "another format": (_line("format", "4"), "format 4 is not 2 or 3, the ones understood here"),
+    "an old format": (_line("format", "1"), "format 1 is not 2 or 3, the ones understood here"),
+    "a truth for a format": (_line("format", "true"), "format True is not 2 or 3"),
+    "called the format before": (_line("format", "2"), "a model like this has no classes of callers"),
+    "a class threshold NaN": (
+        _class_line("unseen", "block", "nan"),
+        "the block threshold nan of unseen is not between",
+    ),
+    "a class threshold above one": (_class_line("light", "label", "1.5"), "threshold 1.5 of light is not between"),
+    "class thresholds crossed": (_class_line("light", "label", "0.99999"), "label threshold of light lies above that"),
+    "a class threshold moved": (_class_line("light", "block", "1.0"), "digest does not match"),
+    "a class threshold taken out": (_class_line("light", "block", None), "digest does not match"),
+    "only the hardest of a class": (_class_line("light", "label", None), "label threshold of light lies above that"),
+    "a class edited to be within its budget": (_class_met, "digest does not match"),
+    "a class missing": (_without_class("unseen"), "the class unseen is missing from classes"),
+    "a class that is none": (_renamed_class, "classes names 'strangers', which its features do not tell apart"),
+    "a class without a verdict": (_without_level, "the class light needs exactly label, divert, block"),
+    "classes of another meaning": (
+        _line("class_scheme", '"0123456789abcdef"'),
+        "certified for other classes of callers than those told apart here",
+    ),
+    "certificate without a verdict": (
+        lambda d: _edit(d / "manifest.toml", r"\[certificate\.block\]", "[certificate.stop]"),
+        "certificate has nothing about block",
+    ),
+    "the certificate edited": (
+        lambda d: _edit(d / "manifest.toml", r"(?ms)(\[certificate\.block\].*?)met = \w+", r"\1met = true"),
+        "digest does not match",
+    ),
+    "more errors than calls": (_errors_of_class, "what is certain of light at block cannot be meant"),
+    "the stage edited by hand": (_stage_by_hand, "its stage is enforce (100 %), last set was canary (5 %)"),
+    "a percentage that is none": (_line("percent", "140.0"), "percent"),
     "an unknown stage": (_line("stage", '"live"'), "stage"),
     "calibration upside down": (_line("slope", "-1.0"), "slope"),
     "a path outside": (_outside, "not a file beside"),
@@ -227,3 +299,34 @@ def test_rows_of_any_layout_and_kind_are_scored_alike(model_dir: Path) -> None:
     wide[:, ::2] = rows
     for same in (frozen, wide[:, ::2], rows.astype(np.float32), rows.astype(np.int64), rows[::-1].copy()[::-1]):
         assert model.predict(same).tobytes() == expected
+
+
+def test_thresholds_of_a_row_are_those_of_its_class(model_dir: Path) -> None:
+    model = Model.load(model_dir)
+    assert model.manifest.format == FORMAT
+    assert model.class_names == ("unseen", "heavy", "light")  # what the four features tell apart
+    rows = np.array([[1.0, np.nan, 0.0, 0.5], [25.0, 10.0, 0.0, 0.5], [1.0, 10.0, 0.0, 0.5]])
+    assert model.classes(rows).tolist() == [0, 1, 2]
+    for level in ("label", "divert", "block"):
+        said = [model.manifest.classes[name][level].threshold for name in model.class_names]
+        assert model.thresholds_for(rows, level).tolist() == [math.inf if at is None else at for at in said]
+    assert model.class_thresholds[1].block is None  # no honest caller of these rows calls so much
+
+
+def test_a_model_of_the_format_before_has_one_class(model_dir: Path) -> None:
+    _reseal(model_dir, format=WITHOUT_CLASSES, classes={}, class_scheme="")
+    model = Model.load(model_dir)
+    assert model.class_names == ("",)
+    assert model.classes(np.zeros((3, 4))).tolist() == [0, 0, 0]
+    assert model.thresholds_for(np.zeros((3, 4)), "block").tolist() == [model.thresholds.block] * 3
+
+
+def test_how_the_stage_came_about_does_not_change_the_id(model_dir: Path) -> None:
+    before = Model.load(model_dir)
+    manifest = before.manifest
+    history = (Promotion(Stage.CANARY, "aizhan", "a week in shadow", "2026-02-01T10:00:00Z", 5.0, ("daulet",)),)
+    changed = msgspec.structs.replace(manifest, stage=Stage.CANARY, percent=5.0, history=history)
+    write_manifest(changed, model_dir / "manifest.toml")
+    after = Model.load(model_dir)
+    assert (after.id, after.stage, after.percent) == (before.id, Stage.CANARY, 5.0)
+    assert after.manifest.history == history

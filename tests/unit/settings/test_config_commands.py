@@ -119,7 +119,7 @@ def test_diff_of_two_directories(tmp_path: Path) -> None:
 def test_schema_writes_what_is_committed(tmp_path: Path) -> None:
     run("schema", "--write", str(tmp_path))
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["config.schema.json", "region.schema.json"]
+    assert names == ["config.schema.json", "dialects.schema.json", "region.schema.json"]
     for name in names:
         assert json.loads((tmp_path / name).read_text())["$schema"].endswith("2020-12/schema")
 

@@ -1,0 +1,8 @@
+"""Kamailio: the configuration that asks about calls (``antifraud.cfg`` and what it includes), and the switch's agent."""
+
+from __future__ import annotations
+
+from sip_adapters.switches.kamailio.agent import AGENT, KamailioAgent, read_options
+from sip_adapters.switches.kamailio.switch import KamailioSwitch
+
+__all__ = ["AGENT", "KamailioAgent", "KamailioSwitch", "read_options"]

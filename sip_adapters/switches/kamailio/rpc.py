@@ -1,0 +1,161 @@
+"""Kamailio's JSON-RPC (module jsonrpcs), as bytes: questions, answers, and what an answer says about numbers and calls.
+
+No sockets here. Values are JSON strings and numbers, never pasted into a command line. Everything in an answer may be
+wrong: the switch may be another program, and what it tells of a call was written by the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from antifraud.queues.commands import is_number
+from sip_adapters.agents import UnreachableError
+
+LARGEST_ANSWER: Final = 262_144
+"""Bytes. Kamailio's own limit for a datagram is 131,070: the send buffer of 65,535 that it asks for, doubled by Linux."""
+
+PAGES: Final = 100
+"""Tables that the block list is spread over, by the last two digits: see antifraud_blocklist.cfg."""
+
+NOT_FOUND: Final = (404, 500)
+
+_ENTRY_BYTES: Final = 64
+_SLOT_BYTES: Final = 40
+_SLOTS: Final = 64
+FULLEST_PAGE: Final = (131_000 - _SLOTS * _SLOT_BYTES) // _ENTRY_BYTES
+"""Numbers of a page that certainly fit into one datagram."""
+
+_LARGEST_ID: Final = 2**31 - 1
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The switch's no: ``code`` after HTTP, ``message`` for people."""
+
+    code: int = 0
+    message: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    id: int = -1
+    result: Any = None
+    error: Fault | None = None
+
+
+class Party(msgspec.Struct, frozen=True):
+    """One side of a call as the dialog module knows it."""
+
+    tag: str | None = None
+    cseq: str | None = None
+
+
+class Dialog(msgspec.Struct, frozen=True):
+    """A call that Kamailio follows. ``state``: 1 and 2 not answered, 3 and 4 answered, 5 ended."""
+
+    h_entry: int
+    h_id: int
+    call_id: str = msgspec.field(name="call-id")
+    state: int = 0
+    caller: Party = Party()
+
+
+class Table(msgspec.Struct, frozen=True):
+    """How many entries a table has."""
+
+    name: str
+    all: int = 0
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    name: str
+    value: str | int | float = ""
+
+
+class _Slot(msgspec.Struct, frozen=True):
+    slot: list[_Entry] = []
+
+
+_ANSWERS: Final = msgspec.json.Decoder(_Answer)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def question(identity: int, method: str, parameters: tuple[str | int, ...]) -> bytes:
+    """One request. ``identity`` is what the answer is known by."""
+    return _ENCODER.encode({"jsonrpc": "2.0", "method": method, "params": list(parameters), "id": identity})
+
+
+def answer(raw: bytes, identity: int) -> Any:
+    """The result of ``raw``, a Fault, or None when it answers another question; UnreachableError when it is no answer."""
+    try:
+        found = _ANSWERS.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreachableError(f"the switch answers nonsense: {str(error)[:120]}") from None
+    if found.id != identity:
+        return None
+    if found.error is not None:
+        return Fault(found.error.code, _printable(found.error.message)[:160])
+    return found.result if found.result is not None else {}
+
+
+def table_of(number: str) -> str:
+    """The table in which ``number`` (E.164) stands."""
+    return f"antifraud_block_{number[-2:]}"
+
+
+def page_name(page: int) -> str:
+    """The name of table ``page`` (0 to 99)."""
+    return f"antifraud_block_{page:02d}"
+
+
+def tables(result: Any) -> dict[str, int]:
+    """Entries by table, out of ``htable.stats``. UnreachableError when it is something else."""
+    return {table.name: table.all for table in _convert(result, list[Table], "htable.stats")}
+
+
+def numbers(result: Any) -> list[tuple[str, float]]:
+    """Numbers with their ends out of ``htable.dump``; the end is 0 where the value is none, so that it gets mended.
+
+    What is no number is left out: nobody can be blocked by it.
+    """
+    slots = _convert(result, list[_Slot], "htable.dump") if result else []
+    return [(entry.name, _end(entry.value)) for slot in slots for entry in slot.slot if is_number(entry.name)]
+
+
+def dialog(result: Any) -> Dialog | None:
+    """The call out of ``dlg.dlg_list``; None when there is none."""
+    if isinstance(result, list):
+        result = result[0] if result else None
+    return _convert(result, Dialog, "dlg.dlg_list") if result else None
+
+
+def epoch(result: Any) -> str:
+    """Since when Kamailio runs, out of ``core.uptime``."""
+    since = result.get("up_since") if isinstance(result, dict) else None
+    if not isinstance(since, str) or not since:
+        raise UnreachableError("the switch answers core.uptime with something else")
+    return since[:64]
+
+
+def next_identity(identity: int) -> int:
+    """The identity of the next question."""
+    return identity + 1 if identity < _LARGEST_ID else 1
+
+
+def _convert(result: Any, kind: Any, what: str) -> Any:
+    try:
+        return msgspec.convert(result, kind)
+    except msgspec.ValidationError as error:
+        raise UnreachableError(f"the switch answers {what} with something else: {str(error)[:120]}") from None
+
+
+def _end(value: str | float) -> float:
+    try:
+        end = float(value) if not isinstance(value, str) or len(value) <= 20 else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+    return end if 0 <= end < 2**53 else 0.0
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
