@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from antifraud.backtest.batches import batches
 from antifraud.decision import MODEL_FACTS, ROW, FactBook, Policy, Prepared, stopped_report
 from antifraud.domain import CallEvent, EventKind, Stage, UsageError
 from antifraud.features import Fold, Limits, WindowSet
 from antifraud.numbering import Numbering
 from antifraud.rulekit import Params, RuleSet
-from antifraud.rulekit.rule import ACTING, Rule
+from antifraud.rulekit.rule import ACTING, SETUP, Rule
 from antifraud.rulekit.tree import Slot, atoms_in
 from antifraud.scoring import Model
 from antifraud.scoring.certificate import CONFIDENCE, lower_bound, upper_bound
@@ -138,7 +139,10 @@ class HitCount:
         self._keep = examples
         self._model = model
         self._places = columns_of(model, windows.digests, MODEL_FACTS) if model is not None else None
-        self._declared = tuple(rule for rule in rules.rules if rule.stage is not Stage.RETIRED)
+        # A rule on calls in progress hits no set-up; labelled events say nothing of when such a call should end.
+        self._declared = tuple(
+            rule for rule in rules.rules if rule.stage is not Stage.RETIRED and rule.on == SETUP
+        )
         self._row_of = {rule.id: row for row, rule in enumerate(self._declared)}
         self._in_force = rules
         self._enforced = as_if_enforced(rules)
@@ -167,7 +171,7 @@ class HitCount:
         """
         fold = Fold(self._windows, limits=self._limits)
         block = _Block()
-        for batch in _batches(events, name):
+        for batch in batches(events, name, at_most=_BATCH, within_s=_BATCH_S):
             prepared = [self._facts.prepare(item.event) for item in batch]
             folded = fold.fold([item.event for item in prepared], [item.row for item in prepared])
             places = [place for place, item in enumerate(batch) if item.event.kind is EventKind.SETUP]
@@ -370,20 +374,3 @@ def reads_score(rules: RuleSet) -> bool:
         for condition in (rule.when, *(item.when for item in rule.unless))
     )
     return any(isinstance(atom, Slot) and atom.name == "score" for when in conditions for atom in atoms_in(when))
-
-
-def _batches(events: Iterable[LabelledEvent], name: str) -> Iterator[list[LabelledEvent]]:
-    batch: list[LabelledEvent] = []
-    last = float("-inf")
-    for item in events:
-        ts = item.event.ts
-        if ts < last:
-            hint = "sort the events by time: antifraud simulate writes them so"
-            raise UsageError(f"{name or 'the events'}: call {item.event.call_id} goes back in time", hint=hint)
-        last = ts
-        if batch and (len(batch) >= _BATCH or ts - batch[0].event.ts >= _BATCH_S):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch

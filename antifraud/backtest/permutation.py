@@ -160,7 +160,7 @@ class _Shuffled:
         self._known: list[tuple[str, ...]] = []
         codes, groups = array("i"), array("i")
         known: dict[tuple[str, ...], int] = {}
-        classes: dict[str, int] = {}
+        classes: dict[object, int] = {}
         for item in events:
             event = item.event
             if event.kind is not EventKind.SETUP or event.call_id in self._rows:
@@ -172,7 +172,9 @@ class _Shuffled:
                 raise UsageError(f"more than {_MOST_CALLS:,} calls to shuffle", hint="permute fewer calls")
             self._rows[event.call_id] = len(codes)
             codes.append(known.setdefault(names, len(known)))
-            group = trunk_class(names[0]) if fields == ("trunk",) else ""
+            # Names change places among calls that have the same ones, so that who has no name gets none.
+            there = tuple(map(bool, names))
+            group = (trunk_class(names[0]) if fields == ("trunk",) else "", there)
             groups.append(classes.setdefault(group, len(classes)))
         self._known = list(known)
         place, self._codes = np.array(groups, dtype=np.int64), np.array(codes, dtype=np.int64)

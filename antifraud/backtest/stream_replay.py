@@ -6,13 +6,16 @@ own, a small one that begins empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from antifraud.decision import ROW, FactBook, Policy
-from antifraud.domain import EventKind
+from antifraud.decision import ROW, FactBook, Policy, Prepared
+from antifraud.decision.calls_in_progress import CallsInProgress
+from antifraud.decision.facts import TALK_SO_FAR
+from antifraud.decision.interception import moment_rows
+from antifraud.domain import CallEvent, EventKind
 from antifraud.features import Fold, Limits, WindowSet
 from antifraud.numbering import Numbering
 from antifraud.rulekit import RuleTest
@@ -47,30 +50,71 @@ class StreamReplay:
         self._windows = windows
         self._policy = policy
         self._numbering = numbering
-        self._known: dict[int, tuple[RuleTest, Mapping[str, Value | None]]] = {}
+        self._known: dict[int, tuple[RuleTest, Sequence[Mapping[str, Value | None]]]] = {}
 
-    def __call__(self, test: RuleTest) -> Mapping[str, Value | None]:
-        """The fields, facts and windows of the call that ``test`` judges; what is missing is None."""
+    def __call__(self, test: RuleTest) -> Sequence[Mapping[str, Value | None]]:
+        """The fields, facts and windows of the call that ``test`` judges; what is missing is None.
+
+        Once for a call that is judged at its setup, else once for every moment at which the rule looks at it; a call
+        goes on until it is released, and the test ends with its last event.
+        """
         # Asked twice, for the result and for what it proves. The test is kept, so that its identity stays its own.
         known = self._known.get(id(test))
         if known is None:
             known = self._known[id(test)] = (test, self._replayed(test))
         return known[1]
 
-    def _replayed(self, test: RuleTest) -> dict[str, Value | None]:
+    def _replayed(self, test: RuleTest) -> Sequence[Mapping[str, Value | None]]:
         assert test.stream is not None, "only tests with events are replayed"
         played = play(test.stream)
         country = test.stream.country
         told = msgspec.structs.asdict(self._policy) | ({"country": country} if country else {})
         facts = FactBook(self._numbering(country, test), _ToldTrunks(**told, told=played.trunks))
+        fold = Fold(self._windows, limits=Limits.of_memory(MEMORY_BYTES), secret=_SECRET)
+        if test.on != "setup":
+            prepared = [facts.prepare(event) for event in played.events]
+            return self._moments(test.on, prepared, played.events[played.judged], facts, fold)
         # What comes after the call that is judged says nothing about it.
         prepared = [facts.prepare(event) for event in played.events[: played.judged + 1]]
-        fold = Fold(self._windows, limits=Limits.of_memory(MEMORY_BYTES), secret=_SECRET)
         folded = fold.fold([item.event for item in prepared], [item.row for item in prepared])
         judged = prepared[-1]
         assert judged.event.kind is EventKind.SETUP, "what is judged is a set-up"
         values: dict[str, Value | None] = dict(zip(ROW, judged.row, strict=True))  # type: ignore[arg-type]
         windows = folded.values[-1].tolist()
-        return values | {
-            name: None if value != value else value for name, value in zip(self._windows.names, windows, strict=True)
-        }
+        return (
+            values
+            | {
+                name: None if value != value else value
+                for name, value in zip(self._windows.names, windows, strict=True)
+            },
+        )
+
+    def _moments(
+        self, on: str, prepared: Sequence[Prepared], judged: CallEvent, facts: FactBook, fold: Fold
+    ) -> Sequence[Mapping[str, Value | None]]:
+        """What the rule sees of the call ``judged`` each time that it looks at it.
+
+        The engine looks when a call is due and between events, and so does this.
+        """
+        calls = CallsInProgress()
+        calls.watched = frozenset((on,))
+        names = (*ROW, *self._windows.names, "score", TALK_SO_FAR)
+        seen: list[Mapping[str, Value | None]] = []
+        for number, item in enumerate(prepared):
+            fold.fold([item.event], [item.row])
+            calls.follow(item, item.event.ts)
+            last = number + 1 == len(prepared)
+            until = item.event.ts if last else prepared[number + 1].event.ts
+            now = item.event.ts
+            while True:
+                calls.advance(now)
+                moments = [one for one in calls.take() if one.call.event.call_id == judged.call_id]
+                items = [facts.prepare(one.call.event) for one in moments]
+                rows = moment_rows(moments, items, fold, self._policy.utc_offset_min) if moments else []
+                seen += [dict(zip(names, row, strict=True)) for row in rows]  # type: ignore[arg-type]
+                # Up to the next event, which comes first where both are due at once.
+                following = calls.next_tick
+                if following is None or following >= until:
+                    break
+                now = following
+        return seen

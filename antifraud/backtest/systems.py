@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from antifraud.backtest.batches import batches
 from antifraud.decision import Bundle, Decider, Policy, Prepared, stopped_report
 from antifraud.domain import CallEvent, Decision, EventKind, UsageError, Verdict
 from antifraud.features import Fold, Limits
@@ -173,7 +174,7 @@ class SideBySide:
         fold = systems[SCORE].fold
         assert isinstance(fold, _RecordingFold), "made so in _fresh"
         open_calls: dict[str, int] = {}
-        for batch in _batches(events, name):
+        for batch in batches(events, name, at_most=_BATCH, within_s=_BATCH_S):
             prepared = [systems[ENGINE].prepare(item.event) for item in batch]
             decisions = {system: decider.decide_prepared(prepared) for system, decider in systems.items()}
             places = [at for at, item in enumerate(batch) if item.event.kind is EventKind.SETUP]
@@ -310,20 +311,3 @@ def _report(item: Labelled, decision: Decision) -> CallEvent | None:
     if decision.full_verdict not in _STOPPING or decision.duplicate or decision.protected:
         return None
     return stopped_report(item.event)
-
-
-def _batches(events: Iterable[Labelled], name: str) -> Iterator[list[Labelled]]:
-    batch: list[Labelled] = []
-    last = float("-inf")
-    for item in events:
-        ts = item.event.ts
-        if ts < last:
-            hint = "sort the events by time: antifraud simulate writes them so"
-            raise UsageError(f"{name}: call {item.event.call_id} goes back in time", hint=hint)
-        last = ts
-        if batch and (len(batch) >= _BATCH or ts - batch[0].event.ts >= _BATCH_S):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch

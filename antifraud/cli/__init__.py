@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "adapter": ("antifraud.cli.processes:adapter", "Run one source of calls (redirect, cdr)."),
+    "agent": ("antifraud.cli.agents:agent", "Carry the engine's commands out on one switch (kamailio)."),
     "backtest": (
         "antifraud.cli.backtest:backtest",
         "Count what each rule hits over labelled calls.",

@@ -43,7 +43,7 @@ _WIDTH: Final = 110
 @click.option("--scenario", default="national", show_default=True, help="With --seeds: the scenario.")
 @click.option("--clean", is_flag=True, help="Leave the fraudulent calls out: honest traffic and nothing else.")
 @click.option(
-    "--rule", "chosen", multiple=True, metavar="RULE", help="Show only this rule; may be given several times."
+    "--rule", "chosen", multiple=True, metavar="RULE", help="Judge and show only this rule; may be given several times."
 )
 @click.option(
     "--show", type=click.IntRange(0, _MOST_SHOWN), default=0, help="Show so many honest calls that each rule hit."
@@ -86,13 +86,13 @@ def backtest(
             named.append(name)
             count.add(_labelled(events, clean=clean), name, advance)
     results = count.results()
-    failing = [item.rule.id for item in results if _fails(item, prove=prove)]
     shown = [item for item in results if not chosen or item.rule.id in chosen]
+    failing = [item.rule.id for item in shown if _fails(item, prove=prove)]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_content(count, named, clean, shown, failing)), indent=2))
     else:
         _say(count, named, clean, shown)
-        _sum_up(results, prove=prove)
+        _sum_up(shown, [item for item in results if item not in shown], prove=prove)
     context.exit(1 if failing else 0)
 
 
@@ -248,14 +248,21 @@ def _example(ts: float, call_id: str, behaviour: str, reason: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in words)
 
 
-def _sum_up(results: Sequence[RuleHits], *, prove: bool) -> None:
+def _sum_up(results: Sequence[RuleHits], others: Sequence[RuleHits], *, prove: bool) -> None:
+    """Say which of ``results`` keep their budgets; of the ``others``, which were not asked about, only how many."""
     acting = [item for item in results if item.acts]
 
     def of(outcome: str) -> list[str]:
         return [item.rule.id for item in acting if item.outcome == outcome]
 
     above, without, unknown = of("above"), of(""), of("open")
-    click.echo(f"\n{len(acting)} rules at canary or enforce: {len(of('kept'))} keep their budget")
+    if acting:
+        kept = len(of("kept"))
+        several = "1 rule" if len(acting) == 1 else f"{len(acting)} rules"
+        click.echo(f"\n{several} at canary or enforce: {kept} {'keeps its' if kept == 1 else 'keep their'} budget")
+    else:
+        where = ", ".join(f"{item.rule.id} is at {item.rule.stage.value}" for item in results[:_MOST_NAMED])
+        click.echo(f"\nno rule at canary or enforce here, so none has a budget to keep: {where}")
     for names, words, fatal in (
         (above, "above the budget", True),
         (without, "without a budget (false_hits_per_million under rollout)", True),
@@ -263,3 +270,8 @@ def _sum_up(results: Sequence[RuleHits], *, prove: bool) -> None:
     ):
         if names:
             click.echo(click.style(f"{words}: {', '.join(names)}", fg="red" if fatal else "yellow"))
+    beyond = [item.rule.id for item in others if _fails(item, prove=False)]
+    if beyond:
+        verb = "is above its budget or has none" if len(beyond) == 1 else "are above their budgets or have none"
+        words = f"of the rules that were not asked about, {len(beyond)} {verb}"
+        click.echo(f"{words}: {', '.join(beyond[:_MOST_NAMED])}{', …' if len(beyond) > _MOST_NAMED else ''}")

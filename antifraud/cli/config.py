@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from antifraud.cli.fail_policy import fail_policy
 from antifraud.cli.rule_parameters import check_rule_parameters
 from antifraud.domain import AntifraudError, Location, Problem, UsageError
 from antifraud.settings import Settings, Value, load_settings
@@ -61,6 +62,7 @@ def validate(directory: Path | None, assignments: tuple[str, ...], as_json: bool
     try:
         settings = load_settings(directory, overrides=_overrides(assignments))
         check_rule_parameters(settings)
+        settings.speaker()
     except AntifraudError as error:
         if as_json:
             click.echo(_json({"ok": False, "problems": [_problem(one) for one in error.problems], "notes": []}))
@@ -186,6 +188,27 @@ def schema(directory: Path | None) -> None:
         except OSError as error:
             raise UsageError(f"{directory / name} cannot be written: {error.strerror or error}") from None
         click.echo(str(directory / name))
+
+
+config.add_command(fail_policy)
+
+
+@config.command()
+@click.option("--region", required=True, metavar="CODE", help="The region whose card is signed, such as KZ-75.")
+@click.option("--config", "directory", type=click.Path(path_type=Path), help="Directory of the configuration.")
+def card(region: str, directory: Path | None) -> None:
+    """Print the signed card of a region (RFC 8688), to be published at its redress.card_url.
+
+    Its time of issue is now; publish a new one from time to time, once a day for example.
+    """
+    import time
+
+    settings = load_settings(directory)
+    code = _region_code(settings, region)
+    signer = settings.signer(code)
+    if signer is None:
+        raise UsageError(f"{code} signs no card", hint="set policy.redress.key_file, name, and url, tel or email")
+    click.echo(signer.token(int(time.time())))
 
 
 def _region_code(settings: Settings, text: str) -> str:

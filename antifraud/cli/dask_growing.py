@@ -27,7 +27,7 @@ _NEEDED: Final = ("dask", "distributed", "pandas", "sklearn")
 _LOCAL_WORKERS: Final = 2
 _CHUNKS_A_WORKER: Final = 4
 _WAIT_S: Final = 30
-_INSTALL: Final = "install what it needs: pip install 'antifraud[dask]'"
+_INSTALL: Final = "install what it needs: pip install 'antifraud[cluster]'"
 
 
 @contextmanager

@@ -185,14 +185,27 @@ def _control_options(command: Any) -> Any:
 @click.argument("values", metavar="VALUE...", nargs=-1, required=True)
 @settings_options
 @click.option("--until", default="", metavar="DATE", help="The last day on which it holds (UTC), or an exact time.")
+@click.option("--unknown-code", is_flag=True, help="Take digits without + that are no short code of the dial plan.")
 @_control_options
-def add(name: str, values: tuple[str, ...], until: str, who: str, why: str, as_json: bool, **where: Any) -> None:
+def add(
+    name: str,
+    values: tuple[str, ...],
+    until: str,
+    unknown_code: bool,
+    who: str,
+    why: str,
+    as_json: bool,
+    **where: Any,
+) -> None:
     """Add each VALUE to LIST at run time; the engine takes it before the next call. No file is changed.
 
-    A range is written +77001230000-+77001239999. Exit code 1: the engine refused it.
+    A range is written +77001230000-+77001239999. Digits without + must be a short code that the dial plan knows: of a
+    number that was cut off nothing would be stopped. Exit code 1: the engine refused it.
     """
     settings = read_settings(where)
     item = _list(load_lists(settings.rules_dir), name)
+    if not unknown_code:
+        _check_codes(settings, item, values)
     ends = _refused_as_usage(lambda: end_value(until))
     if ends is not None and ends <= time.time():
         raise UsageError(f"{until} is over already", hint="name a later day, or leave --until out")
@@ -211,6 +224,29 @@ def remove(name: str, values: tuple[str, ...], who: str, why: str, as_json: bool
     """
     settings = read_settings(where)
     _command(settings, _list(load_lists(settings.rules_dir), name), "list.remove", values, "", who, why, as_json)
+
+
+def _check_codes(settings: Settings, item: ListFile, values: Sequence[str]) -> None:
+    """UsageError where digits without + are not a short code as calls carry it."""
+    if item.kind not in ("numbers", "prefixes"):
+        return
+    plain = [_refused_as_usage(lambda value=value: plain_value(item, value)) for value in values]
+    codes = [value for value in plain if value.isdecimal()]
+    if not codes:
+        return
+    numbering = build_numbering(settings, warm=False)
+    for code in codes:
+        facts = numbering.facts(code)
+        if facts.short and facts.number == code:
+            continue
+        if item.kind == "prefixes" and any(known.startswith(code) for known in numbering.plan.short_codes):
+            continue
+        if facts.short:
+            raise UsageError(f"{code} is carried by calls as {facts.number}", hint=f"add {facts.number}")
+        raise UsageError(
+            f"{code} is no short code of the dial plan {settings.dial_plan}",
+            hint="write a number in full with + and country code; where calls carry these digits, add --unknown-code",
+        )
 
 
 def _command(
@@ -381,7 +417,7 @@ def _normalised(number: str, settings: Settings) -> str:
     if plain[:1] == "+" and plain[1:].isdecimal() and plain.isascii():
         return plain
     facts = build_numbering(settings, warm=False).facts(number[:128])
-    if not facts.number:
+    if not facts.number or facts.kind == "alphanumeric":
         raise UsageError(f"{number!r} is no number", hint="write it in full with +, or as it is dialled here")
     return facts.number
 

@@ -11,17 +11,20 @@ import click
 import msgspec
 
 from antifraud.cli.labelled_events import source_options, wanted
+from antifraud.cli.model_card import card
 from antifraud.cli.model_certificate import certificate
 from antifraud.cli.model_drift import drift
 from antifraud.cli.model_evaluate import evaluate
 from antifraud.cli.model_explain import explain
-from antifraud.cli.model_train import How, Trained, train_on_calls, training_options
+from antifraud.cli.model_promote import promote
+from antifraud.cli.model_train import How, Trained, check_journal, train_on_calls, training_options
 from antifraud.domain import ModelError, Problem, Stage, UsageError
 
 if TYPE_CHECKING:
     from antifraud.scoring.training import Options
 
-_STAGES: Final = [stage.value for stage in Stage]
+#: Stages that a new model may have: before it acts on calls somebody decides so (``model promote``).
+_NEW: Final = [Stage.DRAFT.value, Stage.SHADOW.value]
 _BUDGET: Final = click.FloatRange(1e-7, 0.5)
 
 
@@ -34,6 +37,8 @@ model.add_command(explain)
 model.add_command(evaluate)
 model.add_command(drift)
 model.add_command(certificate)
+model.add_command(promote)
+model.add_command(card)
 
 
 @model.command()
@@ -55,7 +60,7 @@ model.add_command(certificate)
     metavar="NAME,NAME,…",
     help="Windows and facts that the model uses, in that order; -NAME,-NAME,… all but these. By default all.",
 )
-@click.option("--stage", type=click.Choice(_STAGES), default="shadow", show_default=True, help="Its stage.")
+@click.option("--stage", type=click.Choice(_NEW), default="shadow", show_default=True, help="Its stage.")
 @click.option("--trees", type=click.IntRange(1, 2000), help="At most so many trees: 100, for numbers 600.")
 @click.option("--leaves", type=click.IntRange(2, 255), help="Leaves of a tree: 31, for numbers 12.")
 @click.option("--learning-rate", type=click.FloatRange(0.001, 1.0), help="Shrinkage: 0.1, for numbers 0.03.")
@@ -134,10 +139,12 @@ def train(
         metrics = train_on_table(opened, columns, out=out, name=name, version=version, options=options, command=command)
         _say_trained(out, metrics, "numbers", as_json)
         return
+    asked = How(**how)
+    check_journal(asked, events)
     source = wanted(events, seeds, calls, days, scenario, config_dir)
     trained = train_on_calls(
         source,
-        How(**how),
+        asked,
         lambda known: _chosen(features, known),
         options,
         lambda said, grown: _command_line(said, grown, features),
@@ -168,42 +175,6 @@ def score(
     from antifraud.cli.model_numbers import score_table
 
     score_table(directory, table, id_column, out, reasons=reasons, every=all_reasons, as_json=as_json)
-
-
-@model.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The manifest as JSON instead of the card.")
-def card(directory: Path, as_json: bool) -> None:
-    """Check the model in DIRECTORY and show its card."""
-    from antifraud.scoring import Model
-    from antifraud.scoring.card import card_text
-
-    loaded = Model.load(directory)
-    click.echo(msgspec.json.encode(loaded.manifest).decode() if as_json else card_text(loaded.manifest), nl=as_json)
-
-
-@model.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--to", "stage", required=True, type=click.Choice(_STAGES), help="The new stage.")
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
-def promote(directory: Path, stage: str, as_json: bool) -> None:
-    """Set the stage of the model in DIRECTORY; its scores, thresholds and id stay."""
-    from antifraud.scoring import Model, write_manifest
-    from antifraud.scoring.model import MANIFEST
-
-    loaded = Model.load(directory)
-    path = directory / MANIFEST
-    part = directory / f".{MANIFEST}.part"
-    try:
-        write_manifest(msgspec.structs.replace(loaded.manifest, stage=Stage(stage)), part)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ModelError(f"cannot write {path}: {error.strerror or error}", hint="check its permissions") from error
-    if as_json:
-        click.echo(msgspec.json.encode({"model": loaded.id, "from": loaded.stage.value, "to": stage}).decode())
-    else:
-        click.echo(f"{loaded.id}: {loaded.stage.value} -> {stage}")
 
 
 # ---------------------------------------------------------------------- what the command says

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from antifraud.cli.call_text import call_text
 from antifraud.domain import CallEvent, EventError, EventKind, Problem, Quarantined, UsageError, check_event
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from antifraud.scoring import Model
     from antifraud.settings import Settings
 
-_MOST_BYTES: Final = 65_536
 _BATCH: Final = 512
 _LANGUAGES: Final = ("en", "ru", "kk")
 
@@ -88,7 +87,7 @@ def explain(
         vector, found_region = _folded(events, call_id, settings, bundle)
         row = vector.take(columns).tolist()
     else:
-        row, found_region = _given(_text(values), model), policy.default_region
+        row, found_region = _given(call_text(values), model), policy.default_region
     region = region or found_region
     explanation = explainer.explain_row(row, region)
     said = explainer.say(explanation, language or policy.region(region).language)
@@ -194,15 +193,3 @@ def _given(text: str, model: Model) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) < 1e300
-
-
-def _text(given: str) -> str:
-    try:
-        if given == "-":
-            return sys.stdin.read(_MOST_BYTES)
-        if given.startswith("@"):
-            with Path(given[1:]).open(encoding="utf-8") as file:
-                return file.read(_MOST_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the call cannot be read from {given}: {error}") from None
-    return given[:_MOST_BYTES]

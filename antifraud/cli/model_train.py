@@ -108,14 +108,18 @@ class Trained(msgspec.Struct, frozen=True):
     seconds: dict[str, float]
 
 
+def check_journal(how: How, events: Sequence[Path]) -> None:
+    """UsageError for a journal without the events of its log."""
+    if how.journal is not None and not events:
+        raise UsageError(
+            "a journal has the features of a call only where the score asked for something: that is no training set",
+            hint="name the event files of the log beside it: "
+            "antifraud model train events/*.jsonl --journal journal --out models/own-calls/1",
+        )
+
+
 def check_how(how: How, source: Wanted) -> None:
     """UsageError when the options cannot be meant together, or the source is not for training."""
-    if how.journal is not None and not source.files:
-        raise UsageError(
-            "a journal has the features of a call only where the score asked for something: nothing to train on",
-            hint="name the event files of the log too, antifraud model collect writes them: "
-            "antifraud model train log/*.jsonl --journal DIR --out …",
-        )
     if how.of_reports and not source.files:
         raise UsageError("--labels reports goes with event files of a log", hint="simulated calls have their truth")
     if not how.of_reports and (how.since or how.until or how.label_delay):
@@ -166,7 +170,8 @@ def train_on_calls(
     names = choose([one for one in first.feature_names if "." not in one])
     columns = [first.feature_names.index(one) for one in names]
     seconds: dict[str, float] = {}
-    with scratch_space(how.scratch, limit) as scratch:
+    # The cluster is asked for first: nobody should learn after the rows are made that it is not there.
+    with scratch_space(how.scratch, limit) as scratch, _growing(how, threads) as grower:
         with _timed(seconds, "rows"):
             made, told = _made(source, how, rules_dir, config_dir, columns, scratch, processes)
         said = _said(source, how, told)
@@ -174,7 +179,7 @@ def train_on_calls(
         provenance = {"command": command(said, options), **made_with(), **origin, **told}
         if how.dask:
             provenance["grown_on"] = "dask"
-        with _bars(threads) as bars, _growing(how, threads) as grower, _timed(seconds, "training"):
+        with _bars(threads) as bars, _timed(seconds, "training"):
             searcher = _searcher(how, bars)
 
             def search(grow: Rows, stop: Rows, columns: Sequence[str], given: Options) -> Any:

@@ -197,6 +197,11 @@ def adapter(name: str, assignments: tuple[str, ...], verbose: bool, **where: Any
             options[key] = yaml.safe_load(value[:4096])
         except yaml.YAMLError:
             options[key] = value
+    if name == "redirect" and "fail" not in options:
+        from antifraud.cli.fail_policy import fail_options
+
+        fail = fail_options(settings, str(options.get("switch", "redirect")))
+        options |= {"fail": fail} if fail is not None else {}
     url = require_redis(settings.redis.url)
 
     async def part(stop: asyncio.Event) -> None:
@@ -262,6 +267,11 @@ def up(data: Path | None, verbose: bool, **where: Any) -> None:
     parts += [
         Part(f"adapter {name}", ["adapter", name, *passed])
         for name, options in sorted(settings.adapters.items())
+        if options.get("enabled", False)
+    ]
+    parts += [
+        Part(f"agent of {switch}", ["agent", str(options["agent"]), f"--switch={switch}", *passed])
+        for switch, options in sorted(settings.agents.items())
         if options.get("enabled", False)
     ]
 

@@ -68,6 +68,8 @@ def file_digests(files: Sequence[Path]) -> list[dict[str, str]]:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror or error}", hint="check the name") from error
+        if digest in first and first[digest] == path:
+            raise UsageError(f"{path} is named twice", hint="name each file once: the same calls teach nothing new")
         if digest in first:
             raise UsageError(
                 f"{first[digest]} and {path} have the same content: calls would be in training and in measurement",

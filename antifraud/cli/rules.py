@@ -6,19 +6,21 @@ fmt and new are in ``rules_editing``, diff, lock and promote in ``rules_release`
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from antifraud.cli.call_text import call_text
 from antifraud.cli.rules_editing import fmt, new
 from antifraud.cli.rules_folder import (
+    concerns,
     count,
     declared_windows,
     load,
     load_lock,
+    places_of,
     problem_fields,
     rules_folder,
     show_problems,
@@ -43,7 +45,6 @@ from antifraud.rulekit.stream import play
 
 _HELD: Final = {True: "holds", False: "fails", None: "unknown"}
 _COLOURS: Final = {True: "green", False: "red", None: "yellow"}
-_MOST_BYTES: Final = 256 * 1024
 
 
 @click.group()
@@ -56,21 +57,59 @@ for _command in (fmt, new, diff, lock, promote, reference):
 
 
 @rules.command()
-@click.argument("directory", required=False)
+@click.argument("places", nargs=-1, metavar="[DIRECTORY | FILE…]")
 @click.option("--strict", is_flag=True, help="Fail also when there are warnings only.")
 @click.option("--today", metavar="DATE", help="Judge ends and reviews by this day (2027-06-30) and not by today's.")
 @click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
 @click.pass_context
-def lint(context: click.Context, directory: str | None, strict: bool, today: str | None, as_json: bool) -> None:
+def lint(context: click.Context, places: tuple[str, ...], strict: bool, today: str | None, as_json: bool) -> None:
     """Check every rule, list and window of DIRECTORY (by default the rules in force).
 
     Each file by itself, then the rules beside each other (does one never hit, does one change nothing beside another),
     the ends of exceptions and entries, the days of reviews, and whether rules.lock knows what is in force.
 
+    With FILE, for editors and for what runs before a commit, the whole directory that it lies in is read, and only what
+    is found in the files named is shown and counts.
+
     Exit code 0: nothing found, or warnings only; 1: something is wrong; 2: the directory cannot be used.
     """
-    folder = rules_folder(directory)
-    day = start_of_day(today)
+    folder, files = places_of(places)
+    found, windows, everything = _findings(folder, start_of_day(today))
+    problems = [problem for problem in everything if not files or concerns(problem, files)]
+    wrong = [problem for problem in problems if not is_warning(problem)]
+    warnings = [problem for problem in problems if is_warning(problem)]
+    elsewhere = [problem for problem in everything if problem not in problems and not is_warning(problem)]
+    if as_json:
+        write_json(
+            {
+                "directory": str(folder),
+                **({"files": [str(file) for file in files], "problems_elsewhere": len(elsewhere)} if files else {}),
+                "digest": found.digest if found is not None else None,
+                "rules": len(found.rules) if found is not None else None,
+                "lists": len(found.lists) if found is not None else None,
+                "windows": windows or None,
+                "problems": [problem_fields(problem) for problem in wrong],
+                "warnings": [problem_fields(problem) for problem in warnings],
+            }
+        )
+    else:
+        show_problems(problems)
+        own = f", {count(windows, 'window')}" if (folder / "windows.yaml").is_file() else ""
+        if files:
+            said = tally(wrong, warnings) if problems else "nothing wrong"
+            click.echo(click.style(f"{count(len(files), 'file')}: {said}", fg="red" if wrong else None))
+        elif wrong or found is None:
+            click.echo(click.style(tally(wrong, warnings), fg="red"))
+        else:
+            click.echo(f"{summary(found)}{own}: {tally(wrong, warnings) if warnings else 'nothing wrong'}")
+        if elsewhere:
+            compared = "" if found is not None else "; rules were not compared with each other"
+            click.echo(f"    {count(len(elsewhere), 'problem')} in other files of {folder}{compared}")
+    context.exit(1 if wrong or (strict and warnings) else 0)
+
+
+def _findings(folder: Path, day: float) -> tuple[RuleSet | None, int, list[Problem]]:
+    """The rules, where they can be read, how many windows are declared, and everything that is wrong with them."""
     problems: list[Problem] = []
     found: RuleSet | None = None
     windows = 0
@@ -99,28 +138,7 @@ def lint(context: click.Context, directory: str | None, strict: bool, today: str
                 problems += compare_with_lock(found, known, sources, str(folder / LOCK_FILE))
         except BundleError as error:
             problems += error.problems
-    wrong = [problem for problem in problems if not is_warning(problem)]
-    warnings = [problem for problem in problems if is_warning(problem)]
-    if as_json:
-        write_json(
-            {
-                "directory": str(folder),
-                "digest": found.digest if found is not None else None,
-                "rules": len(found.rules) if found is not None else None,
-                "lists": len(found.lists) if found is not None else None,
-                "windows": windows or None,
-                "problems": [problem_fields(problem) for problem in wrong],
-                "warnings": [problem_fields(problem) for problem in warnings],
-            }
-        )
-    else:
-        show_problems(problems)
-        own = f", {count(windows, 'window')}" if (folder / "windows.yaml").is_file() else ""
-        if wrong or found is None:
-            click.echo(click.style(tally(wrong, warnings), fg="red"))
-        else:
-            click.echo(f"{summary(found)}{own}: {tally(wrong, warnings) if warnings else 'nothing wrong'}")
-    context.exit(1 if wrong or (strict and warnings) else 0)
+    return found, windows, problems
 
 
 @rules.command()
@@ -203,7 +221,7 @@ def explain(rule: str, call: str, directory: str | None, language: str, as_json:
     """Say term by term what RULE makes of a call. What is not given is missing."""
     found = load(rules_folder(directory))
     chosen = found.rule(rule)
-    row = found.row(read_call(_call_text(call), found, rule))
+    row = found.row(read_call(call_text(call), found, rule))
     explanation = found.explain(rule, row, language=language)
     reason = chosen.reason.fill(language, found.reason_values(chosen, row)) if explanation.hit else ""
     if as_json:
@@ -242,18 +260,6 @@ def schema(directory: str | None) -> None:
 
 
 # Reading and showing
-
-
-def _call_text(given: str) -> str:
-    try:
-        if given == "-":
-            return sys.stdin.read(_MOST_BYTES)
-        if given.startswith("@"):
-            with Path(given[1:]).open(encoding="utf-8") as file:
-                return file.read(_MOST_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the call cannot be read from {given}: {error}") from None
-    return given[:_MOST_BYTES]
 
 
 def _terms(terms: Iterable[Term]) -> list[dict[str, Any]]:

@@ -49,6 +49,44 @@ def rules_folder(chosen: str | None) -> Path:
     return folder.relative_to(Path.cwd()) if folder.is_absolute() and folder.is_relative_to(Path.cwd()) else folder
 
 
+def places_of(places: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
+    """The rules directory that is meant, and the files of it that are named; none where all of it is meant.
+
+    UsageError where places are of several directories, or of none.
+    """
+    files = tuple(Path(place) for place in places if not Path(place).is_dir())
+    if not files:
+        if len(places) > 1:
+            raise UsageError("only one rules directory can be checked at a time")
+        return rules_folder(places[0] if places else None), ()
+    if len(files) < len(places):
+        raise UsageError("name one rules directory, or files of one")
+    if len(places) == 1 and not os.path.lexists(files[0]):
+        return rules_folder(places[0]), ()  # says that there is no such directory
+    roots = dict.fromkeys(map(_root_of, files))
+    if len(roots) > 1:
+        shown = ", ".join(map(str, list(roots)[:3]))
+        raise UsageError(f"these files are of several rules directories: {shown}", hint="check each by itself")
+    return rules_folder(str(next(iter(roots)))), files
+
+
+def _root_of(file: Path) -> Path:
+    """The rules directory that a file lies in: the nearest folder above it that has packs/."""
+    if not os.path.lexists(file):
+        raise UsageError(f"{file} does not exist")
+    for parent in file.absolute().parents:
+        if (parent / "packs").is_dir():
+            return parent
+    raise UsageError(f"{file} lies in no rules directory", hint="a rules directory has packs/ with rules in it")
+
+
+def concerns(problem: Problem, files: Iterable[Path]) -> bool:
+    """Whether a problem is one of these files."""
+    if problem.where is None:
+        return False
+    return os.path.realpath(problem.where.file) in {os.path.realpath(file) for file in files}
+
+
 def vocabulary(folder: Path) -> tuple[dict[str, Field], tuple[str, ...]]:
     """Fields and window names of ``folder``; those that came along where it has none of its own.
 

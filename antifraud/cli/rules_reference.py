@@ -23,7 +23,7 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 @click.argument("directory", required=False)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write; else standard output.")
 @click.option(
-    "--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="In which meanings are given."
+    "--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="The language of the page."
 )
 def reference(directory: str | None, out: Path | None, language: str) -> None:
     """Write a page with all functions and operators, fields and windows of DIRECTORY (by default the rules in force).

@@ -18,7 +18,7 @@ from antifraud.rulekit import Replay, RuleSet, RuleTest, load_fields
 from antifraud.rulekit.window_names import read_own_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -47,7 +47,7 @@ def replay_of(folder: Path, rules: RuleSet, config_dir: str | None = None) -> Re
         policy = msgspec.structs.replace(settings.policy(), utc_offset_min=offset)
         return StreamReplay(windows, policy, _numbers(settings))
 
-    def replay(test: RuleTest) -> Mapping[str, Value | None]:
+    def replay(test: RuleTest) -> Sequence[Mapping[str, Value | None]]:
         if made.cache_info().currsize:
             return made()(test)
         with _patience(sys.stderr):

@@ -175,7 +175,7 @@ class _Maker:
         from antifraud.scoring.row_pieces import PieceWriter
         from antifraud.simulator import load_scenario, simulate
         from antifraud.simulator.dataset import labelled
-        from antifraud.simulator.files import read_events
+        from antifraud.simulator.files import UnlabelledError, read_events
 
         if source.path is not None:
             events = read_events(source.path)
@@ -202,6 +202,9 @@ class _Maker:
 
         try:
             return labelled(source.name, events, self._fresh(), add, told, keys=source.path is not None)
+        except UnlabelledError as error:
+            hint = "files of `antifraud simulate` say which calls are fraud; of a log, train with --labels reports"
+            raise UsageError(error.problems[0].message, hint=hint) from error
         finally:
             writer.close()
 

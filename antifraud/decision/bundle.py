@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from antifraud.decision.facts import ROW
+from antifraud.decision.facts import ROW, TALK_SO_FAR
 from antifraud.domain import Location, ModelError
 from antifraud.features import WindowSet, load_windows
 from antifraud.rulekit import (
@@ -73,7 +73,7 @@ def load_bundle(
     # A draft's own windows would take memory, and a running engine cannot take new ones: they wait for its promotion.
     own = [item for item in read_own_windows(rules_dir) if item.live or drafts]
     windows = load_window_set(windows_file, fields, utc_offset_min, own)
-    order = (*ROW, *windows.names, "score")
+    order = (*ROW, *windows.names, "score", TALK_SO_FAR)
     rules = load_rules(
         rules_dir,
         fields=fields,

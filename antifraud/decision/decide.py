@@ -19,8 +19,8 @@ from antifraud.decision.blocked_numbers import NumberState, may_block_caller, pr
 from antifraud.decision.bundle import Bundle, windows_changed
 from antifraud.decision.challenger import UNSCORED, Scores, Seat, asked, seated
 from antifraud.decision.desks import DeskBoard
-from antifraud.decision.fail import Fallback, FailReason, fallback
 from antifraud.decision.facts import MODEL_FACTS, ROW, FactBook, Prepared
+from antifraud.decision.fail import FailReason, Fallback, fallback
 from antifraud.decision.policy import Policy, RegionPolicy
 from antifraud.decision.texts import say
 from antifraud.domain import (
@@ -136,13 +136,20 @@ class Decider:
         """What keeps ``number`` (E.164) from being blocked at epoch second ``at``; empty when nothing does."""
         return protection_of(number, self._bundle.rules, self._numbering, at)
 
+    def params(self, region: str) -> Params:
+        """The parameters of rules in ``region``, one that ``Prepared`` names."""
+        return self._regions[region].params
+
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
         return self._facts.prepare(event)
 
     def absorb(self, events: Sequence[CallEvent]) -> None:
         """Fold ``events`` that are decided already: the way a restarted engine comes to the state it had."""
-        prepared = [self._facts.prepare(event) for event in events]
+        self.absorb_prepared([self._facts.prepare(event) for event in events])
+
+    def absorb_prepared(self, prepared: Sequence[Prepared]) -> None:
+        """As ``absorb``, of events that are prepared."""
         self.fold.fold([item.event for item in prepared], [item.row for item in prepared])
 
     def vectors(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
@@ -260,17 +267,21 @@ class Decider:
         """What the region's fail policy makes of a call that rules and model cannot judge."""
         row, event = item.row, item.event
         try:
-            protected = any(self.protection_of(number, event.ts) for number in (event.caller, event.callee) if number)
+            numbers = [number for number in (event.caller, event.callee) if number]
+            protected = any(self.protection_of(number, event.ts) for number in numbers) or any(
+                event.trunk and held.table.until(event.trunk, 0.0) > event.ts
+                for held in self._bundle.rules.held.values()
+                if "trunk" in held.file.protects
+            )
         except Exception:  # noqa: BLE001 - where nobody can say whether a call is protected, it is
             protected = True
-        home, country = row[_HOME], row[_CALLEE_COUNTRY]
         return fallback(
             region.policy.fail,
             region.policy.ceiling,
             str(row[_TRUNK_CLASS] or ""),
             FailReason.BUNDLE_MISSING,
             protected=protected,
-            abroad=None if country is None else country != home,
+            abroad=_abroad(item),
         )
 
     def _weigh(
@@ -302,7 +313,7 @@ class Decider:
             full = max(full, verdict)
             rival = max(rival, verdict)
             enforced = hit.stage is Stage.ENFORCE or (
-                hit.stage is Stage.CANARY and _in_canary(hit.rule, item.event.caller, hit.percent)
+                hit.stage is Stage.CANARY and in_canary(hit.rule, item.event.caller, hit.percent)
             )
             if enforced:
                 label = label or hit.label
@@ -373,6 +384,13 @@ class Decider:
                 desk, target = taken.name, taken.target
             else:
                 verdict = policy.overflow if cap(policy.overflow, ceiling) is policy.overflow else Verdict.LABEL
+                trunk_class = str(item.row[_TRUNK_CLASS] or "")
+                if policy.fail.said(trunk_class, FailReason.DESK_FULL) is not None:
+                    # The fail policy of this class of trunks goes before what holds for the region's desks.
+                    fell = fallback(
+                        policy.fail, ceiling, trunk_class, FailReason.DESK_FULL, protected=False, abroad=_abroad(item)
+                    )
+                    verdict, code = fell.verdict, fell.code
                 reasons = (*reasons, Reason("desk", verdict.word, say("desk_full", policy.language)))
         if verdict is Verdict.DIVERT:
             target = target or policy.desk
@@ -426,7 +444,7 @@ class Decider:
         if self._seat is None:
             return Stage.SHADOW
         model = self._seat.model
-        if model.stage is Stage.CANARY and _in_canary(model.id, caller, model.percent):
+        if model.stage is Stage.CANARY and in_canary(model.id, caller, model.percent):
             return Stage.ENFORCE
         return model.stage
 
@@ -447,12 +465,18 @@ def _said(
     return matrix, scores, asks, [names[code] for code in codes]
 
 
+def _abroad(item: Prepared) -> bool | None:
+    """Whether the number called is of another country; None when that is not known."""
+    country = item.row[_CALLEE_COUNTRY]
+    return None if country is None else country != item.row[_HOME]
+
+
 def decision_id(shard: str, event: CallEvent) -> str:
     """16 hex digits that follow from shard, call and numbers alone, so that a repeated decision is recognised."""
     text = f"{shard}\0{event.call_id}\0{event.caller}\0{event.callee}"
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def _in_canary(rule: str, caller: str, percent: float) -> bool:
+def in_canary(rule: str, caller: str, percent: float) -> bool:
     """Whether ``caller`` belongs to the ``percent`` on whom ``rule`` is tried; the same callers every time."""
     return zlib.crc32(f"{rule}\0{caller}".encode("utf-8", "replace")) % 10_000 < percent * 100

@@ -30,6 +30,9 @@ FACT_ROW: Final = (
 ROW: Final[tuple[str, ...]] = EVENT_ROW + FACT_ROW
 """The names of a row's positions, in order; windows and ``score`` follow them."""
 
+TALK_SO_FAR: Final = "talk_so_far_s"
+"""What stands after the score in the row of a call in progress."""
+
 MODEL_FACTS: Final = (
     "caller_foreign", "caller_valid", "caller_mobile", "caller_fixed", "caller_short", "caller_anonymous",
     "callee_mobile", "callee_foreign", "trunk_international", "trunk_subscriber", "spoofed_cli", "asserted_differs",

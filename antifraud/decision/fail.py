@@ -27,6 +27,8 @@ from antifraud.domain import Ceiling, Verdict
 UNAVAILABLE: Final = 503
 ANY_TRUNK: Final = "any"
 TRUNK_CLASSES: Final = ("international", "national", "subscriber")
+DESK_TRUNK: Final = "desk"
+"""The class of trunks on which a desk hands back what people have judged already."""
 
 
 class FailReason(Enum):
@@ -65,17 +67,19 @@ class FailPolicy(msgspec.Struct, frozen=True):
 
     rungs: Mapping[str, Mapping[str, FailAction]] = {}
 
+    def said(self, trunk_class: str, reason: FailReason) -> FailAction | None:
+        """What the region says of calls on trunks of this class; None where it says nothing."""
+        found = self.rungs.get(trunk_class, {}).get(reason.value)
+        return found if found is not None else self.rungs.get(ANY_TRUNK, {}).get(reason.value)
+
     def rung(self, trunk_class: str, reason: FailReason) -> FailAction:
         """What the region wants for calls on trunks of this class; an unknown class is any trunk."""
-        found = self.rungs.get(trunk_class, {}).get(reason.value)
-        if found is None:
-            found = self.rungs.get(ANY_TRUNK, {}).get(reason.value)
-        return found if found is not None else FailAction.ALLOW
+        return self.said(trunk_class, reason) or FailAction.ALLOW
 
     def under(self, ceiling: Ceiling, trunk_class: str, reason: FailReason) -> FailAction:
         """The rung that is carried out under ``ceiling``: one that refuses is a label where nothing may be refused."""
         wanted = self.rung(trunk_class, reason)
-        if ceiling.verdict < Verdict.LABEL:
+        if ceiling.verdict < Verdict.LABEL or trunk_class == DESK_TRUNK:
             return FailAction.ALLOW
         return wanted if ceiling.verdict is Verdict.BLOCK else min(wanted, FailAction.LABEL)
 

@@ -65,6 +65,9 @@ class Wording(msgspec.Struct, frozen=True):
 
 
 NOTHING: Final = Wording()
+_ATTRIBUTE_BYTES: Final = 246
+"""What fits into one RADIUS attribute, also into one of a vendor (RFC 2865 §5, §5.26)."""
+
 _BARE: Final = Choice()
 
 
@@ -164,6 +167,14 @@ class Speaker:
             headers=tuple((name, line) for name, template in form.headers if (line := template.fill(values))),
             target=form.target.fill(values) if form.target is not None else "",
             packet=form.packet,
-            attributes=tuple((name, line) for name, template in form.attributes if (line := template.fill(values))),
+            attributes=tuple(
+                (name, _cut(line)) for name, template in form.attributes if (line := template.fill(values))
+            ),
             text=text,
         )
+
+
+def _cut(text: str) -> str:
+    """``text`` as far as it fits into one attribute, cut between characters."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= _ATTRIBUTE_BYTES else raw[:_ATTRIBUTE_BYTES].decode("utf-8", "ignore")

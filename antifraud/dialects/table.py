@@ -19,6 +19,7 @@ PHRASE: Final = r"^[A-Za-z][A-Za-z0-9 /.-]{0,39}\Z"
 ATTRIBUTE: Final = r"^[A-Za-z][A-Za-z0-9-]{0,62}\Z"
 HEADER: Final = r"^[A-Za-z][A-Za-z0-9-]{0,62}\Z"
 MAX_DIALECTS: Final = 200
+_LISTED: Final = 12
 
 Saying = Literal["allow", "label", "challenge", "divert", "block"]
 SAYINGS: Final[tuple[Saying, ...]] = ("allow", "label", "challenge", "divert", "block")
@@ -160,8 +161,7 @@ def _inherited(name: str, raw: Mapping[str, Mapping[str, Any]], wrong: list[Wron
     while (parent := raw[chain[-1]].get("like")) is not None:
         if parent not in raw:
             if len(chain) == 1:
-                known = ", ".join(sorted(one for one in raw if one != name))
-                wrong.append(Wrong((name, "like"), f"there is no dialect {parent}", f"there are: {known}"))
+                wrong.append(Wrong((name, "like"), f"there is no dialect {parent}", _known(parent, name, raw)))
             return None
         if parent in chain:
             if parent == name:
@@ -178,6 +178,17 @@ def _inherited(name: str, raw: Mapping[str, Mapping[str, Any]], wrong: list[Wron
     return merged
 
 
+def _known(wanted: str, name: str, raw: Mapping[str, Mapping[str, Any]]) -> str:
+    import difflib  # only a mistake needs it
+
+    others = sorted(one for one in raw if one != name)
+    near = difflib.get_close_matches(wanted, others, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+    return f"there are: {', '.join(others[:_LISTED])}{more}"
+
+
 def _form(name: str, saying: str, form: FormDocument, wrong: list[Wrong]) -> Form:
     path = (name, saying)
     onward = saying in ("allow", "label")
@@ -192,7 +203,7 @@ def _form(name: str, saying: str, form: FormDocument, wrong: list[Wrong]) -> For
         wrong.append(
             Wrong((*path, "status"), f"{form.status} refuses a call that is to go on", "take 302, or leave it out")
         )
-    if onward and form.status is not None and form.target is None:
+    if onward and form.status is not None and not refusing and form.target is None:
         wrong.append(
             Wrong((*path, "status"), f"{form.status} needs a target", "write target: 'tel:{callee}' beside it")
         )

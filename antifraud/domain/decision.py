@@ -24,6 +24,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     a rule asks for; 0: that of the region. ``features`` are what the model saw, in its order, None for missing; only
     where the score asks for a verdict, so that it can be explained later. ``block_until``: the epoch second until which
     the caller's number is to be blocked because of this call, and ``block_by`` the rule that asks for it.
+    ``on`` is empty for a call that is set up; a decision about one in progress says what it follows (answer, tick,
+    report), and its verdict is ``release``, ``alert`` or, under the kill switch, ``allow``.
 
     ``caller_class`` is the class whose thresholds the score was held against. ``challenger`` is a model that decides
     nothing; its score, and ``challenger_verdict``, what full enforcement would have given with it in the model's place.
@@ -56,6 +58,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     late: bool = False
     block_until: float | None = None
     block_by: str = ""
+    on: str = ""
     caller_class: str = ""
     challenger: str = ""
     challenger_score: float | None = None

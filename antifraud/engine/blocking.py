@@ -22,6 +22,7 @@ from redis import exceptions as redis_errors
 
 from antifraud.decision import Decider
 from antifraud.decision.blocked_numbers import NumberState
+from antifraud.decision.interception import RELEASE, Interceptor
 from antifraud.domain import Ceiling, Decision, EventError, Quarantined
 from antifraud.engine.control_stream import ControlStream, Entry
 from antifraud.queues import Keys, encode_quarantined
@@ -62,8 +63,9 @@ class BlockRegister:
     ``requests`` is the stream of what is asked for, ``counts`` what happened since somebody last took it away.
     """
 
-    def __init__(self, decider: Decider, keys: Keys) -> None:
+    def __init__(self, decider: Decider, keys: Keys, interceptor: Interceptor) -> None:
         self._decider = decider
+        self._interceptor = interceptor
         self._keys = keys
         self.requests = ControlStream(keys.block_requests, "block_requests", REQUESTS)
         self.counts: Counter[str] = Counter()
@@ -165,7 +167,7 @@ class BlockRegister:
         if request.op == "forget":
             return self._forget(request, at)
         if request.op == "release":
-            return self._release(request)
+            return self._release(request, at)
         return self._resync(request, at)
 
     def _block(self, request: BlockRequest, entry_id: str, at: float) -> str:
@@ -205,10 +207,45 @@ class BlockRegister:
         self._lift(request.number, at, request.why, _person(request), request.decision)
         return f"{request.number} forgotten"
 
-    def _release(self, request: BlockRequest) -> str:
+    def _release(self, request: BlockRequest, at: float) -> str:
         if self._decider.killed:
             raise EventError("block-killed", "interception is switched off: no call is released until it is on again")
-        raise EventError("release-unknown", f"call {request.call_id[:80]!r} is not in progress on {request.switch}")
+        call = self._interceptor.calls.get(request.switch, request.call_id)
+        if call is None or not call.judged:
+            # Whether it is an emergency call is known of calls that the engine follows, and of no other.
+            raise EventError(
+                "release-unknown", f"no call {request.call_id[:80]!r} is known to go on at {request.switch}"
+            )
+        if self._interceptor.is_protected(call, at):
+            raise EventError("release-protected", f"call {request.call_id[:80]!r} is protected")
+        event = call.event
+        self._end(
+            event.switch, event.call_id, event.caller, event.callee, request.why, _person(request), request.decision, at
+        )
+        call.released = True
+        return f"call {request.call_id} released at {request.switch}"
+
+    def _end(
+        self, switch: str, call_id: str, caller: str, callee: str, reason: str, by: str, decision: str, at: float
+    ) -> None:
+        identity = command_id(switch, RELEASE, call_id, 0, decision)
+        self._commands.append(
+            (
+                switch,
+                Command(
+                    identity,
+                    RELEASE,
+                    call_id=call_id,
+                    caller=caller,
+                    callee=callee,
+                    reason=reason[:300],
+                    by=by[:80],
+                    decision=decision,
+                    at=at,
+                    expires=at + RELEASE_S,
+                ),
+            )
+        )
 
     def _resync(self, request: BlockRequest, at: float) -> str:
         switches = [request.switch] if request.switch else self._concerned(request.region)
@@ -316,13 +353,16 @@ class BlockRegister:
             )
         )  # fmt: skip
 
-    def send(self, switch: str, command: Command) -> bool:
-        """Have ``command`` sent with the next ``write``; False, counted, when there is no such switch."""
-        if switch not in self._switches:
-            self.counts["command_switch_unknown"] += 1
-            return False
-        self._commands.append((switch, command))
-        return True
+    def take_interceptions(self, decisions: Iterable[Decision]) -> None:
+        """Have the calls in progress ended that ``decisions`` release."""
+        for one in decisions:
+            if one.verdict != RELEASE:
+                continue
+            if one.switch not in self._switches:
+                self.counts["command_switch_unknown"] += 1
+                continue
+            by = next((reason.by for reason in one.reasons if reason.verdict == RELEASE), "")
+            self._end(one.switch, one.call_id, one.caller, one.callee, one.reason, by, one.id, one.ts)
 
     def _concerned(self, region: str) -> Sequence[str]:
         if not region:

@@ -15,6 +15,7 @@ At least once, in order, by one engine a shard:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -30,6 +31,8 @@ import msgspec
 from redis import exceptions as redis_errors
 
 from antifraud.decision import Decider, Prepared, RegionPolicy, stopped_report
+from antifraud.decision.calls_in_progress import TICK_S, CallsInProgress
+from antifraud.decision.interception import Interceptor
 from antifraud.dialects import Speaker
 from antifraud.domain import (
     AntifraudError,
@@ -60,6 +63,7 @@ from antifraud.queues import (
     check_cancelled,
     connect,
     decode_control,
+    decode_decision,
     decode_event,
     encode_decision,
     encode_event,
@@ -76,11 +80,12 @@ _SERVER_MINIMUM: Final = (6, 2)
 _AHEAD_S: Final = 5.0
 _MOST_SAID: Final = 8_192
 _OBEYED_AT_A_TIME: Final = 1_000
+_LEARNT: Final = 200_000
+"""How many decisions are read again after a start, at most."""
 _SWEEP_S: Final = 0.1
 _SWITCH_S: Final = 0.0005
 """How long another thread may keep the loop waiting for the interpreter: one that takes in a large list, say."""
 _STOPPING: Final = (Verdict.DIVERT.word, Verdict.BLOCK.word)
-
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -89,7 +94,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     ``deadline_ms`` holds for a setup that names a reply key and no deadline of its own. ``limits`` are those of the
     decider's fold; a fold that is restored gets the same. ``feedback``: a call that full enforcement would have
     stopped is reported in the log (see ``report_stopped``). ``watch_rules_s``: seconds between two looks at the rules
-    directory; 0 takes changes only when told to reload.
+    directory; 0 takes changes only when told to reload. ``tick_s``: seconds between two looks at a call in progress.
     """
 
     shard: str
@@ -104,6 +109,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     limits: Limits | None = None
     feedback: bool = True
     watch_rules_s: float = 0.0
+    tick_s: float = TICK_S
 
 
 class Engine:
@@ -138,7 +144,9 @@ class Engine:
         )
         self._lists = RunTimeLists(decider)
         self._places = DeskPlaces(decider.desks, self._keys)
-        self._blocks = BlockRegister(decider, self._keys)
+        self._interceptor = Interceptor(decider, CallsInProgress(tick_s=options.tick_s))
+        self._intercepted: list[Decision] = []  # about calls in progress, not written yet
+        self._blocks = BlockRegister(decider, self._keys, self._interceptor)
         self._reloader = Reloader(rules, self._lists)
         self._watch = RulesWatch(rules.directory, rules.state)
         self._control_unsaved = False
@@ -356,7 +364,10 @@ class Engine:
         if start != "0-0":
             await self._watch_log()
         self._position = max(position, start, key=_order)
-        replayed = await self._fold_again(start, position)
+        known = await asyncio.to_thread(self._snapshots.load_calls, start) if restored is not None else []
+        self._interceptor.calls.restore(known)
+        replayed = await self._fold_again(start, position, follow=True)
+        await self._learn_decided(start)
         if replayed:
             _LOG.info("%d entries folded again up to %s", replayed, position)
         await self._restore_control(state)
@@ -400,7 +411,7 @@ class Engine:
     async def _save_blocks(self, stop: asyncio.Event) -> bool:
         """Write the register before anything else is decided, so that it has one order; False when stopped."""
         pause = 0.02
-        while self._blocks.unsaved:
+        while self._blocks.unsaved or self._intercepted:
             try:
                 await self._write_blocks()
             except REDIS_ERRORS as error:
@@ -417,8 +428,21 @@ class Engine:
         await self._fence()
         async with self._log.pipeline(transaction=True) as pipe:
             self._blocks.write(pipe, time.time() + self._skew)
+            for decision in self._intercepted:
+                pipe.xadd(self._keys.decisions, encode_decision(decision))  # type: ignore[arg-type]
             results = await pipe.execute(raise_on_error=False)
         self._note_failed(results)
+        self._note_blocks_saved()
+
+    def _take_intercepted(self, decisions: Sequence[Decision]) -> None:
+        """Have decisions about calls in progress written, and their commands sent, with the next transaction."""
+        self._intercepted += decisions
+        self._blocks.take_interceptions(decisions)
+
+    def _note_blocks_saved(self) -> None:
+        for decision in self._intercepted:
+            self._counts[f"interceptions.{decision.verdict}"] += 1
+        self._intercepted.clear()
         self._blocks.saved()
 
     def _note_failed(self, results: Sequence[object]) -> None:
@@ -441,8 +465,26 @@ class Engine:
             key, position = asked.key, asked.position
             _LOG.error("entries of %s after %s may have been cut off before they were obeyed", key, position)
 
-    async def _fold_again(self, start: str, end: str) -> int:
-        """Fold the log after ``start`` up to ``end`` without a word to anybody; how many entries those were."""
+    async def _learn_decided(self, start: str) -> None:
+        """Learn what was decided after ``start`` of the calls that are followed again: nothing is done to them twice."""
+        calls, newest, seen = self._interceptor.calls, "+", 0
+        self._intercepted.clear()
+        while len(calls) and seen < _LEARNT:
+            oldest = start.partition("-")[0]
+            entries: Any = await self._log.xrevrange(self._keys.decisions, newest, oldest, count=_OBEYED_AT_A_TIME)
+            for _entry_id, fields in entries:
+                with contextlib.suppress(EventError):
+                    calls.learn(decode_decision(fields))
+            seen += len(entries)
+            if len(entries) < _OBEYED_AT_A_TIME:
+                break
+            newest = f"({_shown(entries[-1][0])}"
+
+    async def _fold_again(self, start: str, end: str, *, follow: bool = False) -> int:
+        """Fold the log after ``start`` up to ``end`` without a word to anybody; how many entries those were.
+
+        ``follow``: take note of the calls that go on, too.
+        """
         folded = 0
         while _order(start) < _order(end):
             entries = cast(
@@ -451,7 +493,11 @@ class Engine:
             )
             if not entries:
                 break
-            self._decider.absorb([event for event in map(self._understood, entries) if event is not None])
+            understood = [(item, self._arrival(entry[0])) for entry in entries if (item := self._understood(entry))]
+            prepared = [item for item, _at in understood]
+            self._decider.absorb_prepared(prepared)
+            if follow:
+                self._interceptor.note(prepared, [at for _item, at in understood])
             start = entries[-1][0].decode()
             folded += len(entries)
             await asyncio.sleep(0)
@@ -487,17 +533,15 @@ class Engine:
             return None
         return _shown(info["last-generated-id"])
 
-    def _understood(self, entry: Entry) -> CallEvent | None:
-        """The checked event of an entry that is folded again; None for one that went to quarantine the first time."""
+    def _understood(self, entry: Entry) -> Prepared | None:
+        """The event of an entry that is folded again; None for one that went to quarantine the first time."""
         entry_id, fields = entry
         try:
-            event = check_event(decode_event(fields), self._arrival(entry_id))
-            self._decider.prepare(event)
+            return self._decider.prepare(check_event(decode_event(fields), self._arrival(entry_id)))
         except EventError:
             return None
         except Exception:  # noqa: BLE001 - left out as it was the first time (see _batch)
             return None
-        return event
 
     # -- serving -------------------------------------------------------------------------------------------------
 
@@ -540,9 +584,11 @@ class Engine:
             if time.monotonic() >= sweep_due:
                 sweep_due = time.monotonic() + _SWEEP_S
                 self._blocks.sweep(time.time() + self._skew)
+            entries = read.get(self._keys.calls.encode())
+            if entries is None:
+                self._take_intercepted(self._interceptor.advance(time.time() + self._skew))
             if not await self._save_blocks(stop):
                 break
-            entries = read.get(self._keys.calls.encode())
             if entries is not None:
                 await self._batch(entries, stop)
             self._take_reloaded()
@@ -558,10 +604,12 @@ class Engine:
     async def _batch(self, entries: Sequence[Entry], stop: asyncio.Event) -> None:
         prepared: list[Prepared] = []
         arrivals: list[int] = []
+        times: list[float] = []
         bad: list[tuple[Quarantined, str, str]] = []
         for entry_id, fields in entries:
+            arrived = self._arrival(entry_id)
             try:
-                event = check_event(decode_event(fields), self._arrival(entry_id))
+                event = check_event(decode_event(fields), arrived)
                 item = self._decider.prepare(event)
             except EventError as error:
                 bad.append(self._bad(entry_id, error.code, error.detail, fields))
@@ -571,9 +619,11 @@ class Engine:
                 bad.append(self._bad(entry_id, "internal", f"{type(error).__name__}: {error}", fields))
                 continue
             prepared.append(item)
+            times.append(arrived)
             if event.kind.value == "setup":
                 arrivals.append(_milliseconds(entry_id))
         decisions = self._decider.decide_prepared(prepared)
+        self._take_intercepted(self._interceptor.follow(prepared, times, decisions))
         setups = [item.event for item in prepared if item.event.kind.value == "setup"]
         await self._commit(entries[-1][0].decode(), setups, arrivals, decisions, bad, len(entries), stop)
 
@@ -619,20 +669,23 @@ class Engine:
                 for event, arrived, decision in zip(setups, arrivals, decisions, strict=True):
                     final = decision
                     if event.reply:
-                        if not self._keys.is_reply(event.reply):
+                        waiting, tag = self._keys.reply_of(event.reply)
+                        if not waiting:
                             if first:
                                 counts["reply_key_refused"] += 1
                         elif now_ms >= arrived + (event.deadline_ms or self._options.deadline_ms):
                             final = msgspec.structs.replace(decision, late=True)
                         else:
-                            pipe.rpush(event.reply, encode_reply(self._reply(decision, now_ms / 1000)))
-                            pipe.pexpire(event.reply, max(1000, 2 * event.deadline_ms))
+                            said = self._reply(decision, now_ms / 1000)
+                            pipe.rpush(waiting, encode_reply(msgspec.structs.replace(said, tag=tag) if tag else said))
+                            pipe.pexpire(waiting, max(1000, 2 * event.deadline_ms))
                     written.append(final)
                 for item, reply, call_id in bad:
-                    if reply and self._keys.is_reply(reply):
-                        pipe.rpush(reply, encode_reply(Reply("allow", call_id=call_id, text=item.code)))
-                        pipe.pexpire(reply, 1000)
-                for final in written:
+                    waiting, tag = self._keys.reply_of(reply)
+                    if waiting:
+                        pipe.rpush(waiting, encode_reply(Reply("allow", call_id=call_id, text=item.code, tag=tag)))
+                        pipe.pexpire(waiting, 1000)
+                for final in (*written, *self._intercepted):
                     pipe.xadd(self._keys.decisions, encode_decision(final))  # type: ignore[arg-type]
                 for report in reports:
                     pipe.xadd(self._keys.calls, report)  # type: ignore[arg-type]
@@ -664,7 +717,7 @@ class Engine:
             pause = min(pause * 2, 1.0)
             await self._trim(quiet=True)
         self._position = position
-        self._blocks.saved()
+        self._note_blocks_saved()
         self._places.written()
         counts["events"] += entries
         counts["feedback"] += len(reports)
@@ -736,9 +789,7 @@ class Engine:
                 self._refuse(entry_id, fields, error, asked.field, asked.key)
         self._lists.settle()
 
-    def _refuse(
-        self, entry_id: bytes, fields: Mapping[bytes, bytes], error: EventError, source: str, key: str
-    ) -> None:
+    def _refuse(self, entry_id: bytes, fields: Mapping[bytes, bytes], error: EventError, source: str, key: str) -> None:
         """An entry of ``key`` that cannot be obeyed: counted, logged, and on its way to the quarantine."""
         self._counts["control_refused"] += 1
         self._control_unsaved = True
@@ -850,8 +901,11 @@ class Engine:
 
     def _show(self) -> Mapping[str, int | float]:
         """Publish a copy of all numbers; those of the fold, empty when it cannot say them."""
-        self._counts.update(self._blocks.counts)
-        self._blocks.counts.clear()
+        for counts in (self._blocks.counts, self._interceptor.calls.counts):
+            self._counts.update(counts)
+            counts.clear()
+        self._counts["judging_failures"] += self._interceptor.failures
+        self._interceptor.failures = 0
         self._counts["judging_failures"] += self._decider.failures
         self._decider.failures = 0
         stats: Mapping[str, int | float] = {}
@@ -883,7 +937,7 @@ class Engine:
         """Have a child process write the state as it is now; calls go on meanwhile."""
         self._snapshot_due = time.monotonic() + self._options.snapshot_every_s
         try:
-            self._snapshots.start(self._decider.fold, self._position)
+            self._snapshots.start(self._decider.fold, self._position, self._interceptor.calls.dump())
         except OSError as error:
             self._counts["snapshot_errors"] += 1
             _LOG.error("no snapshot could be begun: %s", error)
@@ -903,7 +957,8 @@ class Engine:
         """The last snapshot: nothing is decided any more, so it is written here."""
         self._snapshots.abandon()
         try:
-            await asyncio.to_thread(self._snapshots.save, self._decider.fold, self._position)
+            calls = self._interceptor.calls.dump()
+            await asyncio.to_thread(self._snapshots.save, self._decider.fold, self._position, calls)
         except OSError as error:
             _LOG.error("the last snapshot could not be written: %s", error)
         else:

@@ -9,10 +9,12 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from antifraud.decision.calls_in_progress import OpenCall
+from antifraud.engine.open_calls import read_calls, write_calls
 from antifraud.features import Fold, Limits, SnapshotError, WindowSet
 
 _LOG = logging.getLogger("antifraud.engine")
@@ -22,6 +24,8 @@ _HUGE: Final = 2 << 20
 _COLLAPSE: Final = 25
 _MEND_S: Final = 0.004
 _libc: Final = ctypes.CDLL(None)
+_SNAPSHOT: Final = ".snapshot"
+_CALLS: Final = ".calls"
 _NAME: Final = re.compile(r"([a-z0-9_-]{1,32})\.([0-9]{1,20})-([0-9]{1,20})\.snapshot", re.ASCII)
 
 
@@ -68,27 +72,40 @@ class SnapshotStore:
 
     def _remove(self, files: Iterable[Path]) -> None:
         for path in files:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                _LOG.warning("%s cannot be removed: %s", path, error.strerror)
+            for one in (path, path.with_suffix(_CALLS)) if path.suffix == _SNAPSHOT else (path,):
+                try:
+                    one.unlink(missing_ok=True)
+                except OSError as error:
+                    _LOG.warning("%s cannot be removed: %s", one, error.strerror)
 
     def _clear_unfinished(self) -> None:
         """Remove what a child that was ended left behind: it contains phone numbers and is of no use."""
         self._remove(self._directory.glob(f"{self._shard}.*.snapshot.part"))
+        self._remove(self._directory.glob(f"{self._shard}.*{_CALLS}.part"))
 
     def oldest_position(self) -> str | None:
         """The stream id of the oldest snapshot kept; None when there is none."""
         files = self._files()
         return "{}-{}".format(*self._position(files[0])) if files else None
 
-    def save(self, fold: Fold, position: str) -> None:
-        """Write the state at ``position``; the one before is kept, older ones go. Raises OSError."""
+    def save(self, fold: Fold, position: str, calls: Sequence[OpenCall] = ()) -> None:
+        """Write the state at ``position`` with the ``calls`` in progress; the one before is kept, older ones go.
+
+        Raises OSError.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
+        write_calls(self._directory / f"{self._shard}.{position}{_CALLS}", calls)
         fold.save(self._directory / f"{self._shard}.{position}.snapshot", position)
         self._remove(self._files()[:-_KEPT])
 
-    def start(self, fold: Fold, position: str) -> None:
+    def load_calls(self, position: str) -> list[OpenCall]:
+        """The calls that were going on at the snapshot of ``position``; none where that is not known."""
+        calls = read_calls(self._directory / f"{self._shard}.{position}{_CALLS}")
+        if calls is None:
+            _LOG.warning("which calls were going on at %s is not known; they are not intercepted", position)
+        return calls or []
+
+    def start(self, fold: Fold, position: str, calls: Sequence[OpenCall] = ()) -> None:
         """Let a child process ``save``; nothing happens while an earlier one is still at it. Raises OSError.
 
         A forked child sees the memory as it was at the fork, at the price of a copied page table instead of copied
@@ -106,7 +123,7 @@ class SnapshotStore:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             os.nice(5)
-            self.save(fold, position)
+            self.save(fold, position, calls)
             code = 0
         finally:
             os._exit(code)

@@ -187,10 +187,7 @@ class Fold:
         times = np.array([event.ts for event in events], np.float64)
         if not math.isfinite(times.sum()):
             raise ValueError("an event without a finite time; check_event refuses such events")
-        buffer, ends, ends_known = _texts_to_bytes(list(chain.from_iterable(map(self._texts, events))))
-        texts = len(self._plan.fields)
-        fields = np.empty((len(codes), texts), np.int64)
-        kernels.hash_texts(buffer, ends, ends_known, texts, self._secret, fields)
+        fields = self._hashed(events)
         kernels.fold_batch(
             self._m,
             self._units,
@@ -206,6 +203,32 @@ class Fold:
             duplicate,
         )
         return Folded(values, duplicate)
+
+    def probe(self, events: Sequence[CallEvent], times: Sequence[float]) -> npt.NDArray[np.float64]:
+        """The windows of ``events`` (set-ups) as of ``times`` (epoch s), without counting them or anything else.
+
+        float64[events, windows], NaN where a window is missing. A call that was folded counts as one that went before.
+        """
+        from antifraud.features.probing import probe_batch
+
+        values = np.empty((len(events), len(self.windows.specs)), np.float64)
+        if not events:
+            return values
+        at = np.array(times, np.float64)
+        if len(times) != len(events) or not math.isfinite(at.sum()):
+            raise ValueError(f"{len(events)} calls are asked about at {len(times)} times, each of them finite")
+        fields = self._hashed(events)
+        kinds = np.full(len(events), _SETUP_CODE, np.int8)
+        probe_batch(self._m, self._units, self._longs, self._seen_index, fields, kinds, at, values)
+        return values
+
+    def _hashed(self, events: Sequence[CallEvent]) -> npt.NDArray[np.int64]:
+        """The texts of the events as the kernels see them: int64[events, texts]."""
+        buffer, ends, ends_known = _texts_to_bytes(list(chain.from_iterable(map(self._texts, events))))
+        texts = len(self._plan.fields)
+        fields = np.empty((len(events), texts), np.int64)
+        kernels.hash_texts(buffer, ends, ends_known, texts, self._secret, fields)
+        return fields
 
     def _satisfied(self, rows: Sequence[Sequence[object] | None], codes: list[int]) -> npt.NDArray[np.int64]:
         """For every event the bits of the conditions that hold."""

@@ -34,7 +34,8 @@ the same fields as application/x-www-form-urlencoded.
 *reply*: one JSON object: ``v`` (protocol version, 1), ``call``, ``verdict``, ``decision``, ``code`` (SIP status for a
 block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``; in the dialect of the switch ``phrase``
 (reason phrase), ``headers`` (``Name: value``, one a line, see ``antifraud.domain.sip_headers``), ``cause`` (Q.850),
-``packet`` and ``attributes`` (RADIUS, one ``Name = value`` a line), ``dialect``. Pushed once, only before the deadline.
+``packet`` and ``attributes`` (RADIUS, one ``Name = value`` a line), ``dialect``; ``tag``, what the event's ``reply`` names
+after ``#``. Pushed once, only before the deadline.
 
 *decisions*: field ``d``, a ``Decision`` as JSON.
 
@@ -153,6 +154,15 @@ class Keys:
         """The lease of the agent of one switch."""
         return f"{self.prefix}agent:{switch}"
 
+    def reply_of(self, named: str) -> tuple[str, str]:
+        """(the list to push to, the tag that the reply carries) of the ``reply`` of an event; ("", "") for none.
+
+        What stands after ``#`` is the tag: a process that waits for many calls on one list tells replies apart by it.
+        """
+        key, mark, tag = named.partition("#")
+        sound = self.is_reply(key) and (not mark or (0 < len(tag) <= 64 and _REPLY_CHARS.issuperset(tag)))
+        return (key, tag) if sound else ("", "")
+
     def is_reply(self, key: str) -> bool:
         """Whether ``key`` may be pushed to: under this shard's reply prefix, short, of harmless characters.
 
@@ -168,6 +178,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, rename={"call_id": 
     verdict: str
     v: int = PROTOCOL_VERSION
     call_id: str = ""
+    tag: str = ""
     decision: str = ""
     sip_code: int = 0
     text: str = ""

@@ -18,7 +18,7 @@ import msgspec
 from antifraud.domain import lookalikes
 from antifraud.rulekit import elsewhere, lexer, patterns
 from antifraud.rulekit.documents import Excerpt
-from antifraud.rulekit.fields import KNOWN_AT, SCORE, Field, Range, window_range
+from antifraud.rulekit.fields import EVENTS, KNOWN_AT, SCORE, Field, Range, window_range
 from antifraud.rulekit.form import Value as ParamValue
 from antifraud.rulekit.local_time import NIGHT, LocalTime, time_of_day
 from antifraud.rulekit.messages import Message, did_you_mean, shorten
@@ -108,7 +108,7 @@ _KINDS: Final = {
     "condition": "a condition",
     "list": "a list",
 }
-_LATER: Final = {"answer": "answer", "release": "release", "report": "first report"}
+_LATER: Final = {"answer": "answer", "release": "release", "report": "report", "talk": "answer"}
 _LIST_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "trunks": ("trunk", "switch", "source"),
     "user_agents": ("user_agent",),
@@ -207,9 +207,15 @@ def param_type(value: ParamValue) -> str:
 
 def late(field: Field, at: str) -> dict[str, str]:
     """What there is to say of a field that is not known yet at an event of the kind ``at``."""
-    kinds = KNOWN_AT[field.since]
-    words = {"name": field.name, "at": at, "event": _LATER[field.since]}
-    return {**words, "kinds": " and ".join(kinds), "kind": kinds[0]}
+    kinds = [kind for kind in KNOWN_AT[field.since] if kind in EVENTS]
+    advice = "write `on: report`" if field.since == "report" else "ask talk_so_far_s, or a window over past calls"
+    words = {"name": field.name, "at": at, "event": _LATER[field.since], "advice": advice}
+    return {**words, "kinds": " and ".join(kinds), "kind": kinds[0] if kinds else ""}
+
+
+def late_message(field: Field, names: Names) -> Message:
+    """How ``field``, which is not known at ``names.at``, is refused."""
+    return Message.ONLY_IN_PROGRESS if field.since == "talk" else names.late
 
 
 def check_condition(excerpt: Excerpt, names: Names) -> Condition | None:
@@ -706,7 +712,7 @@ class _Checker:
             raise self._refuse(node, Message.UNKNOWN_NAME, name=name, advice=hint)
         field = names.fields.get(name)
         if field is not None and not field.known_at(names.at):
-            raise self._refuse(node, names.late, **late(field, names.at))
+            raise self._refuse(node, late_message(field, names), **late(field, names.at))
         return slot
 
     def _hyphened(self, node: ast.Name) -> str:

@@ -32,8 +32,8 @@ from antifraud.rulekit.tree import And, Condition, Holiday, Listed, Not, Or, Tim
 Level = Literal["patch", "minor", "major"]
 
 LEVELS: Final[tuple[Level, ...]] = ("patch", "minor", "major")
-STOPS: Final = ("divert", "block")
-_ORDER: Final = {"label": 0, "challenge": 1, "divert": 2, "block": 3}
+STOPS: Final = ("divert", "block", "release")
+_ORDER: Final = {"alert": 0, "label": 0, "challenge": 1, "divert": 2, "block": 3, "release": 3}
 _STAGES: Final = (Stage.RETIRED, Stage.DRAFT, Stage.SHADOW, Stage.CANARY, Stage.ENFORCE)
 _MOST_CHANGED: Final = 4
 """With more parameters changed at once nothing is proven."""
@@ -191,6 +191,8 @@ def _verdict(old: Rule, new: Rule) -> Iterator[Change]:
     if old.target != new.target:
         live = new.stage in LIVE
         yield Change("target", "minor" if live else "patch", "diverted calls go elsewhere", old.target, new.target)
+    if old.on != new.on:
+        yield Change("on", effect(new), "looks at calls at other moments", old.on, new.on)
     if old.block_caller_s != new.block_caller_s:
         longer = new.block_caller_s > old.block_caller_s
         words = "callers' numbers are blocked for longer" if longer else "callers' numbers are blocked for less long"

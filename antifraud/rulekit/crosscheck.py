@@ -22,7 +22,7 @@ from antifraud.rulekit.local_time import read_calendar
 from antifraud.rulekit.messages import RuleProblem
 from antifraud.rulekit.promotion import review_due
 from antifraud.rulekit.reasoning import Alternative, Claim, Facts, alternatives, contradiction, implies, settle
-from antifraud.rulekit.rule import ACTING, LIVE, Rule
+from antifraud.rulekit.rule import ACTING, LIVE, SETUP, Rule
 from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.sources import RuleSource, Sources
 from antifraud.rulekit.tree import And, Condition, Param, atoms_in, atoms_of
@@ -41,7 +41,7 @@ def cross_check(rules: RuleSet, sources: Sources, today: float) -> list[RuleProb
         found += never
         found += _params(rule, sources)
         found += _budget(rule, sources)
-        if not never and rule.stage in LIVE:
+        if not never and rule.stage in LIVE and rule.on == SETUP:
             looked.append(_Looked.at(rule))
     # One reason is enough for a rule that changes nothing, however many others cover it.
     found += {(_position(problem), problem.code): problem for problem in _pairs(looked, sources)}.values()

@@ -243,7 +243,8 @@ def _syntax(sheet: Sheet, error: yaml.MarkedYAMLError) -> None:
     """Note what the parser says, at the place where it is mended."""
     mark = error.problem_mark or error.context_mark
     reason = " ".join(part for part in (error.context, error.problem) if part) or "malformed"
-    if ("quoted scalar" in reason and "end of stream" in reason) or "expected ',' or" in reason or "simple key" in reason:
+    unclosed = "quoted scalar" in reason and "end of stream" in reason
+    if unclosed or "expected ',' or" in reason or "simple key" in reason:
         mark = error.context_mark or mark
     places = [found.line + 1 for found in (error.context_mark, error.problem_mark) if found is not None]
     for number in (places[0] - 1, *places) if places else ():

@@ -12,7 +12,7 @@ import msgspec
 
 from antifraud.domain import ConfigError, Problem, Stage
 from antifraud.rulekit.checker import param_type
-from antifraud.rulekit.compiler import PackCode
+from antifraud.rulekit.compiler import PackCode, PackFunction
 from antifraud.rulekit.form import Value
 from antifraud.rulekit.interpreter import Lookup
 from antifraud.rulekit.list_folder import ListStamp
@@ -93,6 +93,8 @@ class Pack(msgspec.Struct, frozen=True):
     makers: tuple[Maker, ...]
     params: tuple[tuple[str, str], ...]
     """(rule, parameter) at each position of the pack's parameters."""
+    on: str = "setup"
+    """When its rules look at a call: at its setup, or while it goes on (answer, tick, report)."""
 
 
 class HeldList(msgspec.Struct, frozen=True):
@@ -103,6 +105,8 @@ class HeldList(msgspec.Struct, frozen=True):
     stamp: ListStamp
 
 
+_Step = tuple[PackFunction, tuple[Maker, ...], int]
+"""A pack's function, its makers, and its place among the packs."""
 _NO_HITS: Final[list[Hit]] = []
 
 
@@ -125,7 +129,12 @@ class CompiledRules:
         self.defaults = defaults
         self.digest = digest
         self._lookups: dict[str, Lookup] = {name: item.table.until for name, item in self.held.items()}
-        self._steps = tuple((pack.code.bound(self._lookups), pack.makers) for pack in self.packs)
+        bound = [(pack, pack.code.bound(self._lookups), at) for at, pack in enumerate(self.packs)]
+        self._steps = tuple((code, pack.makers, at) for pack, code, at in bound if pack.on == "setup")
+        self._later = {
+            on: tuple((code, pack.makers, at) for pack, code, at in bound if pack.on == on)
+            for on in {pack.on for pack in self.packs} - {"setup"}
+        }
         self._places: dict[str, list[tuple[int, int, str]]] = {}
         for at, pack in enumerate(self.packs):
             for position, (rule, name) in enumerate(pack.params):
@@ -142,8 +151,26 @@ class CompiledRules:
         retired are not evaluated; those at shadow and canary are, and it is the decision that weighs them. Where
         nothing hits, one shared empty list comes back: do not change it.
         """
+        return self._hits(self._steps, row, params)
+
+    @property
+    def in_progress(self) -> frozenset[str]:
+        """The moments of calls in progress that live rules look at: answer, tick, report."""
+        return frozenset(self._later)
+
+    def evaluate_in_progress(self, on: str, row: Sequence[object], params: Params) -> list[Hit]:
+        """What a call in progress hits at such a moment, release before alert; see ``evaluate``.
+
+        ``row`` has the seconds that people have talked (``talk_so_far_s``) after the score.
+        """
+        return self._hits(self._later.get(on, ()), row, params)
+
+    @staticmethod
+    def _hits(steps: Iterable[_Step], row: Sequence[object], params: Params) -> list[Hit]:
         found: list[tuple[tuple[int, str], Hit]] | None = None
-        for (function, makers), packed in zip(self._steps, params.packed, strict=True):
+        packs = params.packed
+        for function, makers, at in steps:
+            packed = packs[at]
             positions = function(row, packed)
             if positions:
                 if found is None:

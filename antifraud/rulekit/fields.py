@@ -15,14 +15,19 @@ from antifraud.rulekit.messages import Message, did_you_mean
 from antifraud.rulekit.texts import LocalText
 
 TYPES: Final = ("text", "number", "bool")
-SINCE: Final = ("setup", "answer", "release", "report")
+EVENTS: Final = ("setup", "answer", "release", "report")
+SINCE: Final = (*EVENTS, "talk")
+IN_PROGRESS: Final[Mapping[str, str]] = {"answer": "answered", "tick": "going on", "report": "reported"}
+"""What a rule on a call in progress looks at (its ``on``), and what is known then: as of a call that is answered …"""
 KNOWN_AT: Final[Mapping[str, tuple[str, ...]]] = {
-    "setup": SINCE,
-    "answer": ("answer", "release"),
+    "setup": (*EVENTS, *IN_PROGRESS.values()),
+    "answer": ("answer", "release", *IN_PROGRESS.values()),
     "release": ("release",),
-    "report": ("report",),
+    "report": ("report", "reported"),
+    "talk": tuple(IN_PROGRESS.values()),
 }
-"""``since`` → the kinds of event that carry such a field. A report carries nothing of how the call went."""
+"""``since`` → the kinds of event that carry such a field, and the moments of a call in progress at which it is known.
+A report carries nothing of how the call went."""
 
 SHAPES: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
     "country": (re.compile(r"[A-Z]{2}"), 'a country is two capital Latin letters, such as "KZ"'),

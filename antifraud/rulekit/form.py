@@ -219,14 +219,20 @@ def until(sheet: Sheet, node: Node, what: str) -> float | None:
 
 
 def end_of(text: str) -> float | None:
-    """The epoch second at which something ends that holds until ``text``, a date or a time with its offset."""
+    """The epoch second at which something ends that holds until ``text``, a date or a time with its offset.
+
+    None where it is neither, or lies outside the years 1 to 9999 in UTC: it could not be written down again.
+    """
     value = text.strip()
     try:
         if _DATE.match(value):
             day = dt.datetime.fromisoformat(value).replace(tzinfo=_UTC)
             return (day + dt.timedelta(days=1)).timestamp()
         moment = dt.datetime.fromisoformat(value)
-        return moment.timestamp() if moment.tzinfo is not None else None
+        if moment.tzinfo is None:
+            return None
+        dt.datetime.fromtimestamp(moment.timestamp(), _UTC)
+        return moment.timestamp()
     except (ValueError, OverflowError):
         return None
 

@@ -22,7 +22,7 @@ from antifraud.rulekit.evaluation import shown_value
 from antifraud.rulekit.findings import Finding
 from antifraud.rulekit.layout import quoted
 from antifraud.rulekit.messages import RuleProblem
-from antifraud.rulekit.rule import ACTING, LIVE, STAGES, Rule
+from antifraud.rulekit.rule import ACTING, LIVE, SETUP, STAGES, Rule
 from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.sources import RuleSource, Sources, said
 
@@ -75,7 +75,8 @@ def content_of(rule: Rule, source: RuleSource) -> str:
     parts = [
         f"verdict {rule.verdict} {rule.target}"
         + (f" {rule.code}" if rule.code else "")
-        + (f" block_caller {rule.block_caller_s:g}" if rule.block_caller_s else ""),
+        + (f" block_caller {rule.block_caller_s:g}" if rule.block_caller_s else "")
+        + (f" on {rule.on}" if rule.on != SETUP else ""),
         f"when {_condition(source.text('when'))}",
         *(f"param {name} {shown_value(value)}" for name, value in sorted(rule.params.items())),
         *(f"window {said(node)}" for _name, node in sorted(source.own_windows().items())),

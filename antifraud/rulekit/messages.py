@@ -210,6 +210,14 @@ class Message(Enum):
         "{name} is known only after the {event}, and this rule decides when the call is set up",
         "use a window over past calls instead, such as caller_short_share_1h",
     )
+    KNOWN_AFTER_CALL = (
+        "{name} is known only at the {event}, and this rule looks at a call that goes on",
+        "{advice}",
+    )
+    ONLY_IN_PROGRESS = (
+        "{name} is known only while a call goes on",
+        "a rule with `on: answer`, `on: tick` or `on: report` can ask it",
+    )
     NOT_KNOWN_AT = ("{name} is not known at {at}", "it is known at {kinds}: write `on: {kind}`")
     ARGUMENT_COUNT = ("{name} takes {expected}, {given} given", "{advice}")
     WRONG_TYPE = ("{what} must be {expected}, but {term} is {actual}", "{advice}")
@@ -266,6 +274,14 @@ class Message(Enum):
     )
     EXCEPTION_NAME_TWICE = ("two exceptions are called {name}", "give each its own name")
     CODE_WITHOUT_BLOCK = ("only a blocked call is refused with a code", "remove code or write `verdict: block`")
+    COMMAND_AT_SETUP = (
+        "a command is for a call in progress, and this rule decides when the call is set up",
+        "write `verdict: …` in its place, or `on: answer`, `on: tick` or `on: report` above when",
+    )
+    NOT_IN_PROGRESS = (
+        "{name} is for calls that are set up, and this rule looks at a call in progress",
+        "remove it; what such a rule does is `command: alert` or `command: release`",
+    )
     BLOCK_CALLER_WITHOUT_BLOCK = (
         "only a rule that blocks the call blocks the caller's number",
         "remove block_caller or write `verdict: block`",

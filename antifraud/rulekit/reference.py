@@ -12,27 +12,10 @@ import msgspec
 
 from antifraud.rulekit.fields import Field
 from antifraud.rulekit.language import LANGUAGE, PARAMS, Construct, Given
+from antifraud.rulekit.reference_texts import CONDITIONS, FIELDS, HEAD, SCORE, WINDOWS, said
 from antifraud.rulekit.texts import LocalText
 
 _TYPES: Final = {"text": "text", "number": "number", "bool": "yes/no"}
-_HEAD: Final = """\
-# Fields, windows, functions
-
-What a condition can speak of. How rules are written around it is in [rules and their language](rule-language.md).
-"""
-_FIELDS: Final = """\
-## Fields and facts
-
-What is known of one call. *From* says at which event: a rule judges the setup of a call, so it can read only what is
-known at *setup*; the condition of a window also what its own event carries (`on: release`). A value that is not known
-is missing.
-"""
-_WINDOWS: Final = """\
-## Windows
-
-Numbers over the past, known when a call is set up; [what they count exactly](windows.md). The present call is not
-counted. *By* says whose past it is (`a → b`: kept of a, looked up for b), *over* how far it looks back.
-"""
 
 
 class WindowRow(msgspec.Struct, frozen=True):
@@ -47,31 +30,35 @@ class WindowRow(msgspec.Struct, frozen=True):
 
 
 def render_reference(fields: Mapping[str, Field], windows: Iterable[WindowRow], language: str = "en") -> str:
-    """The whole reference. ``language`` is that of the meanings of fields and windows."""
-    parts = [_HEAD, "## Conditions\n"]
+    """The whole reference in ``language`` (en, ru, kk)."""
+    parts = [said(HEAD, language), said(CONDITIONS, language)]
     for subject, constructs in LANGUAGE.items():
-        parts += [f"### {subject}\n", _constructs(constructs)]
-    parts += [_FIELDS, _table(("field", "type", "from", "meaning"), _field_rows(fields.values(), language))]
+        parts += [f"### {said(subject, language)}\n", _constructs(constructs, language)]
+    head = ("field", "type", "from", "meaning")
+    parts += [said(FIELDS, language), _table(head, _field_rows(fields.values(), language), language)]
     rows = [
         (f"`{row.name}`", row.kind, row.by, row.over, f"`{row.counts}`" if row.counts else "", row.doc.get(language))
         for row in windows
     ]
-    parts += [_WINDOWS, _table(("window", "kind", "by", "over", "counts", "meaning"), rows)]
+    head_of_windows = ("window", "kind", "by", "over", "counts", "meaning")
+    parts += [said(WINDOWS, language), _table(head_of_windows, rows, language)]
     return "\n".join(parts)
 
 
-def _constructs(constructs: Iterable[Construct]) -> str:
+def _constructs(constructs: Iterable[Construct], language: str) -> str:
     rows = [
         (
             f"`{item.written}`",
-            item.takes,
-            item.meaning,
-            item.missing,
-            f"{_example(item)} is {'; '.join(_case(given, held) for given, held in item.cases)}",
+            said(item.takes, language),
+            said(item.meaning, language),
+            said(item.missing, language),
+            said("{example} is {cases}", language).format(
+                example=_example(item), cases="; ".join(_case(given, held, language) for given, held in item.cases)
+            ),
         )
         for item in constructs
     ]
-    return _table(("written", "takes", "is true when", "where a value is missing", "example"), rows)
+    return _table(("written", "takes", "is true when", "where a value is missing", "example"), rows, language)
 
 
 def _example(item: Construct) -> str:
@@ -79,22 +66,24 @@ def _example(item: Construct) -> str:
     return f"`{item.example}` (`{', '.join(declared)}`)" if declared else f"`{item.example}`"
 
 
-def _case(given: Given, held: bool | None) -> str:
-    word = "unknown" if held is None else "true" if held else "false"
+def _case(given: Given, held: bool | None, language: str) -> str:
+    word = said("unknown" if held is None else "true" if held else "false", language)
     if not given:
-        return f"{word} when it is missing"
+        return said("{held} when it is missing", language).format(held=word)
     if "ts" in given:
-        return f"{word} at {_MOMENTS[float(given['ts'])]}"
-    return f"{word} with {', '.join(f'{name} {_shown(value)}' for name, value in given.items())}"
+        moment = said(MOMENTS[float(given["ts"])], language)
+        return said("{held} at {moment}", language).format(held=word, moment=moment)
+    values = ", ".join(f"{name} {_shown(value, language)}" for name, value in given.items())
+    return said("{held} with {values}", language).format(held=word, values=values)
 
 
-def _shown(value: str | float | bool) -> str:
+def _shown(value: str | float | bool, language: str) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return said("yes" if value else "no", language)
     return f"`{value}`" if isinstance(value, str) else f"{value:g}"
 
 
-_MOMENTS: Final = {
+MOMENTS: Final = {
     1_767_268_800.0: "2026-01-01 17:00",
     1_767_290_400.0: "2026-01-01 23:00",
     1_767_441_600.0: "Saturday 2026-01-03 17:00",
@@ -104,13 +93,15 @@ _MOMENTS: Final = {
 
 def _field_rows(fields: Iterable[Field], language: str) -> Iterator[tuple[str, ...]]:
     for field in fields:
-        values = f"; one of: {', '.join(f'`{value}`' for value in field.values)}" if field.values else ""
-        yield f"`{field.name}`", _TYPES[field.type], field.since, field.doc.get(language) + values
-    yield "`score`", "number", "setup", "the score of the model, 0 to 1; missing without a model"
+        known = ", ".join(f"`{value}`" for value in field.values)
+        values = f"; {said('one of', language)}: {known}" if known else ""
+        yield f"`{field.name}`", said(_TYPES[field.type], language), field.since, field.doc.get(language) + values
+    yield "`score`", said("number", language), "setup", said(SCORE, language)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_cell(part) for part in row] for row in rows)]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], language: str) -> str:
+    shown = [said(name, language) for name in head]
+    lines = [shown, ["---"] * len(head), *([_cell(part) for part in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

@@ -10,8 +10,9 @@ import msgspec
 
 from antifraud.domain import Location, Stage
 from antifraud.rulekit import elsewhere, form, stream_form
-from antifraud.rulekit.checker import FUNCTIONS, Names, check_condition, late
+from antifraud.rulekit.checker import FUNCTIONS, Names, check_condition, late, late_message
 from antifraud.rulekit.documents import Excerpt, ListNode, MapNode, Node, Scalar, Sheet, parse_sheet
+from antifraud.rulekit.fields import IN_PROGRESS
 from antifraud.rulekit.form import Value
 from antifraud.rulekit.messages import Message, did_you_mean
 from antifraud.rulekit.stream import Stream
@@ -21,6 +22,11 @@ from antifraud.rulekit.tree import Condition, Param, Slot, atoms_in
 MAX_BYTES: Final = 64 * 1024
 MAX_NODES: Final = 8_000
 VERDICTS: Final = ("protect", "label", "challenge", "divert", "block")
+COMMANDS: Final = ("alert", "release")
+"""What a rule on calls in progress can do: tell people, or end the call."""
+SETUP: Final = "setup"
+ON: Final = (SETUP, *IN_PROGRESS)
+"""When a rule looks at a call: at its setup, or at its answer, every few seconds and at reports while it goes on."""
 STAGES: Final = tuple(stage.value for stage in Stage)
 LIVE: Final = (Stage.SHADOW, Stage.CANARY, Stage.ENFORCE)
 """The stages in which a rule is evaluated."""
@@ -36,6 +42,7 @@ KEYS: Final = (
     "false_positives",
     "params",
     "windows",
+    "on",
     "when",
     "unless",
     "then",
@@ -43,7 +50,7 @@ KEYS: Final = (
     "tests",
 )
 REQUIRED: Final = ("rule", "title", "owner", "why", "false_positives", "when", "then", "rollout")
-THEN_KEYS: Final = ("verdict", "label", "code", "target", "block_caller", "reason")
+THEN_KEYS: Final = ("verdict", "command", "label", "code", "target", "block_caller", "reason")
 ROLLOUT_KEYS: Final = ("stage", "percent", "false_hits_per_million", "by", "review_by")
 UNLESS_KEYS: Final = ("name", "why", "when", "owner", "until")
 TEST_KEYS: Final = ("name", "like", "given", *stream_form.KEYS, "params", "expect")
@@ -80,7 +87,7 @@ class RuleTest(msgspec.Struct, frozen=True):
     """One case, and whether the rule must hit it.
 
     ``given`` are fields and windows of a call, everything else missing; or, with a ``stream``, events of which they
-    follow.
+    follow. ``on`` is when the rule looks at a call.
     """
 
     name: str
@@ -89,6 +96,7 @@ class RuleTest(msgspec.Struct, frozen=True):
     expect_hit: bool
     where: Location
     stream: Stream | None = None
+    on: str = "setup"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -96,7 +104,8 @@ class Rule(msgspec.Struct, frozen=True):
 
     ``code`` is the SIP status by which a call is refused that it blocks; 0: that of the region.
     ``false_hits_per_million`` is its budget: the most honest calls in a million that it may hit; None: not declared.
-    ``block_caller_s``: for how many seconds the caller's number is blocked too; 0: it is not.
+    ``block_caller_s``: for how many seconds the caller's number is blocked too; 0: it is not. A rule that looks at
+    calls in progress (``on`` is not setup) has its command for a verdict.
     """
 
     id: str
@@ -123,6 +132,7 @@ class Rule(msgspec.Struct, frozen=True):
     where: Location
     code: int = 0
     block_caller_s: float = 0.0
+    on: str = SETUP
 
 
 class _Then(msgspec.Struct, frozen=True):
@@ -176,11 +186,14 @@ class _Reader:
         values = {key: value for key, (_node, value) in params.items()}
         unreadable = self._unreadable(nodes.get("params"), values)
         names = msgspec.structs.replace(self._names, params=values, scope=self._stem, unreadable=unreadable)
+        on = form.choice(sheet, nodes["on"], "on", ON) if "on" in nodes else SETUP
+        if on is not None and on != SETUP:
+            names = msgspec.structs.replace(names, at=IN_PROGRESS[on], late=Message.KNOWN_AFTER_CALL)
         when = self._condition(nodes["when"], names) if "when" in nodes else None
         unless = self._unless(nodes["unless"], names) if "unless" in nodes else ()
-        then = self._then(nodes["then"], names) if "then" in nodes else None
+        then = self._then(nodes["then"], names, on) if "then" in nodes and on is not None else None
         rollout = self._rollout(nodes["rollout"], then) if "rollout" in nodes else None
-        tests = self._tests(nodes.get("tests"), names, rollout, root)
+        tests = self._tests(nodes.get("tests"), names, rollout, root, then)
         windows: tuple[str, ...] = ()
         if when is not None and then is not None:
             used = {atom for condition in (when, *(item.when for item in unless)) for atom in atoms_in(condition)}
@@ -192,7 +205,9 @@ class _Reader:
                     sheet.at(node, Message.PARAM_UNUSED, name=key)
             read = {atom.name for atom in used if isinstance(atom, Slot)} | shown
             windows = self._windows(nodes.get("windows"), {name for name in read if name in names.windows})
-        if sheet.problems or name is None or owner is None or when is None or then is None or rollout is None:
+        if sheet.problems or name is None or owner is None or on is None:
+            return None
+        if when is None or then is None or rollout is None:
             return None
         return Rule(
             id=name,
@@ -219,6 +234,7 @@ class _Reader:
             where=Location(sheet.name, nodes["rule"].line, 1),
             code=then.code,
             block_caller_s=then.block_caller_s,
+            on=on,
         )
 
     def _tags(self, node: Node) -> tuple[str, ...]:
@@ -313,8 +329,24 @@ class _Reader:
                 exceptions.append(RuleException(name, owner, when, ends, why))
         return tuple(exceptions)
 
-    def _then(self, node: Node, names: Names) -> _Then | None:
+    def _then(self, node: Node, names: Names, on: str) -> _Then | None:
+        """What ``then`` says; verdicts are for calls that are set up, commands for those in progress."""
+        return self._then_at_setup(node, names) if on == SETUP else self._then_in_progress(node, names)
+
+    def _then_in_progress(self, node: Node, names: Names) -> _Then | None:
         sheet = self._sheet
+        found = form.keys(sheet, node, "then", THEN_KEYS, ("command", "reason"))
+        for key in found.keys() - {"command", "reason"}:
+            sheet.at(found[key][0], Message.NOT_IN_PROGRESS, name=key)
+        command = form.choice(sheet, found["command"][1], "command", COMMANDS) if "command" in found else None
+        reason = self._reason(found["reason"][1], names) if "reason" in found else None
+        return _Then(command, "", 0, "", reason) if command is not None and reason is not None else None
+
+    def _then_at_setup(self, node: Node, names: Names) -> _Then | None:
+        sheet = self._sheet
+        if isinstance(node, MapNode) and "command" in node.entries:
+            sheet.at(node.entries["command"][0], Message.COMMAND_AT_SETUP)
+            return None
         found = form.keys(sheet, node, "then", THEN_KEYS, ("verdict", "reason"))
         verdict = form.choice(sheet, found["verdict"][1], "verdict", VERDICTS) if "verdict" in found else None
         label = form.line(sheet, found["label"][1], "label", 64) if "label" in found else ""
@@ -389,7 +421,7 @@ class _Reader:
             return
         field = names.fields.get(piece.name)
         if field is not None and not field.known_at(names.at):
-            excerpt.at(start, end, names.late, **late(field, names.at))
+            excerpt.at(start, end, late_message(field, names), **late(field, names.at))
         elif names.slot(piece.name) is None:
             known = [*names.callable_names(), *(f"params.{name}" for name in names.params)]
             if piece.name in names.params:
@@ -447,7 +479,9 @@ class _Reader:
             )
         return budget
 
-    def _tests(self, node: Node | None, names: Names, rollout: _Rollout | None, root: Node) -> tuple[RuleTest, ...]:
+    def _tests(
+        self, node: Node | None, names: Names, rollout: _Rollout | None, root: Node, then: _Then | None
+    ) -> tuple[RuleTest, ...]:
         sheet = self._sheet
         live = rollout is not None and rollout.stage in LIVE
         if node is None:
@@ -457,7 +491,7 @@ class _Reader:
             return ()
         tests: dict[str, RuleTest] = {}
         for item in form.items(sheet, node, "tests", 200):
-            test = self._test(item, names, tests)
+            test = self._test(item, names, tests, then)
             if test is not None:
                 tests[test.name] = test
         if live and not sheet.problems:
@@ -466,13 +500,17 @@ class _Reader:
                     sheet.at(node, Message.TESTS_ONE_SIDED, expect=expect)
         return tuple(tests.values())
 
-    def _test(self, node: Node, names: Names, before: Mapping[str, RuleTest]) -> RuleTest | None:
+    def _test(
+        self, node: Node, names: Names, before: Mapping[str, RuleTest], then: _Then | None
+    ) -> RuleTest | None:
         sheet = self._sheet
         found = form.keys(sheet, node, "a test", TEST_KEYS, ("name", "expect"))
         if "name" not in found or "expect" not in found:
             return None
         name = form.text(sheet, found["name"][1], "name", 128, digits=True)
-        expect = form.choice(sheet, found["expect"][1], "expect", EXPECT)
+        # What a rule does to calls in progress may stand for a hit: expect: release.
+        done = (then.verdict,) if then is not None and then.verdict in COMMANDS else ()
+        expect = form.choice(sheet, found["expect"][1], "expect", (*EXPECT, *done))
         if name is None or expect is None:
             return None
         if name in before:
@@ -488,7 +526,8 @@ class _Reader:
         if "params" in found:
             params.update(self._test_params(found["params"][1], names))
         where = Location(sheet.name, found["name"][0].line, found["name"][0].column)
-        return RuleTest(name, given, params, expect == "hit", where, stream)
+        on = SETUP if names.at == SETUP else next(key for key, at in IN_PROGRESS.items() if at == names.at)
+        return RuleTest(name, given, params, expect != "no_hit", where, stream, on)
 
     def _like(self, node: Node, before: Mapping[str, RuleTest]) -> RuleTest | None:
         """The test that another one takes over from."""

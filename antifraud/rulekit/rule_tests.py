@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -12,9 +12,9 @@ from antifraud.rulekit.rule import Rule, RuleTest
 from antifraud.rulekit.ruleset import RuleSet
 from antifraud.rulekit.tree import And
 
-Replay = Callable[[RuleTest], Mapping[str, Value | None]]
+Replay = Callable[[RuleTest], Sequence[Mapping[str, Value | None]]]
 """Asked about a test with events: the fields, facts and windows of the call that is judged, as an engine has them that
-was sent these events.
+was sent these events; once for each time that the rule looks at it (a call in progress may be looked at many times).
 """
 
 
@@ -43,7 +43,7 @@ class UnprovenTerm(msgspec.Struct, frozen=True):
     term: str
 
 
-def no_replay(test: RuleTest) -> Mapping[str, Value | None]:
+def no_replay(test: RuleTest) -> Sequence[Mapping[str, Value | None]]:
     """Stands where no test is expected to have events. Raises ValueError."""
     raise ValueError(f"{test.where}: {test.name} has events, and there is nothing to replay them with")
 
@@ -58,11 +58,12 @@ def run_rule_tests(rules: RuleSet, rule: Rule, replay: Replay = no_replay) -> li
     defaults = rules.params({})
     results = []
     for test in rule.tests:
-        row = _row(rules, test, replay)
+        rows = _rows(rules, test, replay)
         params: Mapping[str, Value] = {**rule.params, **test.params}  # in the order of rule.params
         chosen = msgspec.structs.replace(defaults, by_rule={**defaults.by_rule, rule.id: params})
-        explanation = rules.explain(rule.id, row, chosen)
-        results.append(TestResult(rule.id, rule.pack, test, bool(hits(row, list(params.values()))), explanation))
+        hit = next((row for row in rows if hits(row, list(params.values()))), None)
+        explanation = rules.explain(rule.id, hit if hit is not None else rows[-1], chosen)
+        results.append(TestResult(rule.id, rule.pack, test, hit is not None, explanation))
     return results
 
 
@@ -82,14 +83,17 @@ def unproven_terms(rules: RuleSet, rule: Rule, replay: Replay = no_replay) -> li
     for test in rule.tests:
         if test.expect_hit:
             continue
-        interpreter = rules.interpreter(_row(rules, test, replay), {**rule.params, **test.params})
-        failing = [position for position, term in enumerate(terms) if interpreter.holds(term) is not True]
-        if len(failing) == 1:
-            proven.add(failing[0])
+        for row in _rows(rules, test, replay):
+            interpreter = rules.interpreter(row, {**rule.params, **test.params})
+            failing = [position for position, term in enumerate(terms) if interpreter.holds(term) is not True]
+            if len(failing) == 1:
+                proven.add(failing[0])
     return [
         UnprovenTerm(rule.id, rule.pack, phrase(term)) for position, term in enumerate(terms) if position not in proven
     ]
 
 
-def _row(rules: RuleSet, test: RuleTest, replay: Replay) -> list[object]:
-    return rules.row(test.given if test.stream is None else replay(test))
+def _rows(rules: RuleSet, test: RuleTest, replay: Replay) -> list[list[object]]:
+    """The call as the rule sees it, at least once: a call that it never looks at has nothing to hit."""
+    seen = (test.given,) if test.stream is None else replay(test) or ({},)
+    return [rules.row(values) for values in seen]

@@ -25,7 +25,7 @@ from antifraud.rulekit.list_folder import KnownList, ListStamp, read_lists, yaml
 from antifraud.rulekit.lists import ListFile
 from antifraud.rulekit.local_time import LocalTime, read_calendar
 from antifraud.rulekit.messages import Message, did_you_mean
-from antifraud.rulekit.rule import LIVE, Rule
+from antifraud.rulekit.rule import LIVE, SETUP, Rule
 from antifraud.rulekit.texts import ReasonText, Template
 from antifraud.rulekit.tree import And, Condition, Listed, OneOf, Or, Param, atoms_in
 from antifraud.rulekit.window_names import read_own_windows
@@ -39,7 +39,7 @@ LANGUAGE_VERSION: Final = 3
 _BELIEVED: Final = ("national",)
 """The classes of trunks on which a protect list believes the number that calls."""
 
-_RANK: Final = {"protect": 0, "block": 1, "divert": 2, "challenge": 3, "label": 4}
+_RANK: Final = {"protect": 0, "release": 1, "block": 1, "divert": 2, "challenge": 3, "label": 4, "alert": 4}
 _LISTS: Final = "lists"
 
 
@@ -66,12 +66,12 @@ class RuleSet(CompiledRules):
         files = sorted(lists, key=lambda item: item.name)
         self.names = names_of(fields, windows, order, {item.name: item.kind for item in files}, local, kinds)
         self._by_id = {rule.id: rule for rule in self.rules}
-        packs: dict[str, list[Rule]] = {}
+        packs: dict[tuple[str, str], list[Rule]] = {}
         for rule in self.rules:
             if rule.stage in LIVE:
-                packs.setdefault(rule.pack, []).append(rule)
+                packs.setdefault((rule.pack, rule.on), []).append(rule)
         super().__init__(
-            (*self._protecting(files), *(self._compile(pack, rules) for pack, rules in packs.items())),
+            (*self._protecting(files), *(self._compile(*place, rules) for place, rules in packs.items())),
             [HeldList(item, item.table(), stamps.get(item.name, ListStamp())) for item in files],
             {rule.id: dict(rule.params) for rule in self.rules},
             digest,
@@ -99,7 +99,7 @@ class RuleSet(CompiledRules):
 
         found = [(f"list:{item.name}", self._protection(item)) for item in self.lists]
         clauses = [(key, Clause(condition)) for key, condition in found if condition is not None]
-        clauses += [(rule.id, self._clause(rule, {})) for rule in self.rules if rule.stage in LIVE]
+        clauses += [(rule.id, self._clause(rule, {})) for rule in self.rules if rule.stage in LIVE and rule.on == SETUP]
         return ColumnRules([key for key, _ in clauses], [clause for _, clause in clauses], self._lookups)
 
     def rule(self, name: str) -> Rule:
@@ -157,7 +157,7 @@ class RuleSet(CompiledRules):
         exceptions = tuple((item.when, item.ends) for item in rule.unless)
         return Clause(rule.when, exceptions, self.names.slot("ts"), params)
 
-    def _compile(self, pack: str, rules: Sequence[Rule]) -> Pack:
+    def _compile(self, pack: str, on: str, rules: Sequence[Rule]) -> Pack:
         places: list[tuple[str, str]] = []
         clauses: list[Clause] = []
         makers: list[Maker] = []
@@ -172,7 +172,7 @@ class RuleSet(CompiledRules):
                     places.append((rule.id, name))
             clauses.append(self._clause(rule, positions))
             makers.append(self._maker(rule, positions))
-        return Pack(pack, pack_code(pack, clauses), tuple(makers), tuple(places))
+        return Pack(pack, pack_code(pack, clauses), tuple(makers), tuple(places), on)
 
     def _maker(self, rule: Rule, params: Mapping[str, int]) -> Maker:
         sources = []

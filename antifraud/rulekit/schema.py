@@ -29,6 +29,7 @@ _DOC: Final[Mapping[str, str]] = {
     "false_positives": "which honest calls it can hit, and what is done about them",
     "params": "numbers, texts or lists that a region may set differently; used as params.<name>",
     "windows": "the windows that the condition reads, by name; or one declared here, for this rule alone",
+    "on": "when the rule looks at a call; without it, at the setup",
     "when": "the condition, as a literal block: when: |",
     "unless": "named exceptions, each with an owner and an end",
     "then": "what happens to a call that is hit",
@@ -152,6 +153,10 @@ def rule_schema(
     then = _object(
         {
             "verdict": {"enum": list(rule.VERDICTS)},
+            "command": {
+                "enum": list(rule.COMMANDS),
+                "description": "in place of verdict, of a rule on calls in progress (on: answer, tick or report)",
+            },
             "label": {**_text(64), "description": "what the callee's telephone shows"},
             "code": {"enum": list(rule.CODES), "description": "of block: the SIP status; without it, the region's"},
             "target": {
@@ -166,7 +171,7 @@ def rule_schema(
             },
             "reason": {**_local(500), "description": "why, for people; {name} is filled with a value of the call"},
         },
-        ("verdict", "reason"),
+        ("reason",),
     )
     rollout = _object(
         {
@@ -190,7 +195,7 @@ def rule_schema(
             "given": _given(fields, names),
             **_events(fields),
             "params": params,
-            "expect": {"enum": list(rule.EXPECT)},
+            "expect": {"enum": [*rule.EXPECT, *rule.COMMANDS]},
         },
         ("name", "expect"),
     )
@@ -203,6 +208,7 @@ def rule_schema(
         "false_positives": _local(4_000),
         "params": params,
         "windows": {"type": "array", "items": listed, "maxItems": 64},
+        "on": {"enum": list(rule.ON)},
         "when": condition,
         "unless": {"type": "array", "items": exception, "maxItems": 64},
         "then": then,

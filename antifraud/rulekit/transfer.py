@@ -52,6 +52,7 @@ class PackIndex(msgspec.Struct, frozen=True):
     patterns: Mapping[str, str]
     makers: tuple[Piece, ...]
     params: tuple[tuple[str, str], ...]
+    on: str
 
 
 class ListIndex(msgspec.Struct, frozen=True):
@@ -136,6 +137,7 @@ def write_rules(rules: CompiledRules, held: Mapping[str, ListStamp], pieces: Pie
             pack.code.patterns,
             tuple(pieces.encoded(some) for some in _some(pack.makers, _AT_ONCE)),
             pack.params,
+            pack.on,
         )
         for pack in rules.packs
     )
@@ -191,7 +193,7 @@ def read_rules(index: RulesIndex, content: memoryview, held: Mapping[str, HeldLi
             finder(pattern)
             pause()
         code = PackCode(marshal.loads(_bytes(content, pack.code)), pack.lists, pack.patterns)  # noqa: S302
-        packs.append(Pack(pack.name, code, tuple(makers), pack.params))
+        packs.append(Pack(pack.name, code, tuple(makers), pack.params, pack.on))
         pause()
     lists = [
         held[item.name] if item.entries is None else _held(item, item.entries, content, pause) for item in index.lists

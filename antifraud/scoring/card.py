@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from antifraud.scoring.card_evaluation import evaluation_lines
 from antifraud.scoring.certificate import ClassCertificate
 from antifraud.scoring.classes import CLASSES
 from antifraud.scoring.manifest import NUMBERS, Manifest
@@ -93,6 +94,7 @@ def card_text(manifest: Manifest) -> str:
     for name, part in sorted(metrics["behaviour"].items(), key=lambda item: (not item[1]["fraud"], item[0])):
         fraud = "yes" if part["fraud"] else ""
         lines.append(f"| {name} | {fraud} | {part['rows']:,} | {part['label']} | {part['divert']} | {part['block']} |")
+    lines += evaluation_lines(metrics.get("evaluation"))
     return "\n".join(lines + _features(manifest))
 
 

@@ -29,6 +29,10 @@ Floats = npt.NDArray[np.float64]
 #: What a model may have at most, so that a file from elsewhere cannot take the memory of the engine.
 MOST_BYTES: Final = 256 << 20
 MOST_LEAVES: Final = 4096
+MOST_FEATURES: Final = 4096
+MOST_TREES: Final = 20_000
+#: Comparisons with their masks, over all trees. A deep tree has one for every word that a node rules out.
+MOST_ENTRIES: Final = 4_000_000
 
 # LightGBM's kZeroThreshold, a float literal: nearer to zero than this is zero.
 _ZERO: Final = float(np.float32(1e-35))
@@ -59,15 +63,22 @@ class _Entries(msgspec.Struct):
 
 
 class Forest:
-    """Trees that are added up. ``raw_scores`` gives a row the same bits in whatever batch it comes."""
+    """Trees that are added up. ``raw_scores`` gives a row the same bits in whatever batch it comes.
+
+    OverflowError when the trees take more than ``MOST_ENTRIES``.
+    """
 
     def __init__(self, features: tuple[str, ...], trees: Sequence[_Tree]) -> None:
         self.features = features
         entries = [_Entries([], [], []) for _ in features]
         words, leaf_at = [0], []
         leaves: list[float] = []
+        room = MOST_ENTRIES
         for tree in trees:
-            order = _into(entries, tree, words[-1])
+            order, taken = _into(entries, tree, words[-1])
+            room -= taken
+            if room < 0:
+                raise OverflowError
             count = -(-len(order) // _WORD)
             leaf_at += [len(leaves) + index * _WORD for index in range(count)]
             leaves += [tree.leaves[leaf] for leaf in order]
@@ -123,10 +134,14 @@ def read_forest(text: str, path: str) -> Forest:
     """The trees in ``text``, LightGBM's model format v4; ModelError, with ``path``, when they cannot be used."""
     if len(text) > MOST_BYTES:
         raise ModelError(f"{path}: more than {MOST_BYTES >> 20} MiB", hint="train with fewer --trees or --leaves")
-    head, *blocks = text.split("\nTree=")
+    head, *blocks = text.split("\nTree=", MOST_TREES + 1)
+    if len(blocks) > MOST_TREES:
+        raise ModelError(f"{path}: more than {MOST_TREES:,} trees", hint="train with fewer --trees")
     header = _fields(head)
     _check_header(header, head, path)
     features = tuple(header["feature_names"].split(" "))
+    if len(features) > MOST_FEATURES:
+        raise ModelError(f"{path}: more than {MOST_FEATURES:,} features", hint="train with fewer: --features")
     if len(blocks) != len(header["tree_sizes"].split()) or (blocks and "\nend of trees" not in blocks[-1]):
         raise ModelError(f"{path}: cut short: not all trees are there", hint=RESTORE)
     trees = []
@@ -134,11 +149,15 @@ def read_forest(text: str, path: str) -> Forest:
         try:
             trees.append(_tree(_fields(block.partition("\nend of trees")[0]), len(features)))
         except (KeyError, ValueError, OverflowError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)[:120]
             raise ModelError(f"{path}: tree {number} is damaged: {what}", hint=RESTORE) from error
         except ModelError as error:
             raise ModelError(f"{path}: tree {number} {error}", hint=_OWN) from error
-    return Forest(features, trees)
+    try:
+        return Forest(features, trees)
+    except OverflowError:
+        message = f"{path}: its trees make more than {MOST_ENTRIES:,} comparisons"
+        raise ModelError(message, hint="train with fewer --trees or --leaves") from None
 
 
 _OWN: Final = "the engine walks trees as `antifraud model train` makes them: train it with that"
@@ -201,14 +220,15 @@ def _tree(fields: dict[str, str], features: int) -> _Tree:
     return tree
 
 
-def _into(entries: list[_Entries], tree: _Tree, first_word: int) -> list[int]:
-    """Put the nodes of ``tree`` into ``entries``; its leaves from left to right."""
+def _into(entries: list[_Entries], tree: _Tree, first_word: int) -> tuple[list[int], int]:
+    """Put the nodes of ``tree`` into ``entries``; its leaves from left to right, and how many entries that made."""
     nodes = len(tree.left)
     under = [0] * nodes
     for node in range(nodes - 1, -1, -1):
         under[node] = sum(1 if child < 0 else under[child] for child in (tree.left[node], tree.right[node]))
     first = [0] * nodes
     order = [0] * len(tree.leaves)
+    made = 0
     for node in range(nodes):
         left, right = tree.left[node], tree.right[node]
         middle = first[node] + (1 if left < 0 else under[left])
@@ -220,12 +240,17 @@ def _into(entries: list[_Entries], tree: _Tree, first_word: int) -> list[int]:
         for word in range(first[node] // _WORD, (middle - 1) // _WORD + 1):
             low, high = max(0, first[node] - word * _WORD), min(_WORD, middle - word * _WORD)
             mask = _ALL ^ (((1 << (high - low)) - 1) << low)
-            _split(entries[tree.features[node]], tree.thresholds[node], tree.decisions[node], first_word + word, mask)
-    return order
+            into, threshold = entries[tree.features[node]], tree.thresholds[node]
+            made += _split(into, threshold, tree.decisions[node], first_word + word, mask)
+    return order, made
 
 
-def _split(entries: _Entries, threshold: float, decision: int, word: int, mask: int) -> None:
-    """Add what goes right at a node: values above ``threshold``, and missing values as ``decision`` says."""
+def _split(entries: _Entries, threshold: float, decision: int, word: int, mask: int) -> int:
+    """Add what goes right at a node: values above ``threshold``, and missing values as ``decision`` says.
+
+    The number of entries that were added.
+    """
+    made = 0
     default_left, missing = bool(decision & _DEFAULT_LEFT), decision >> 2
     # A value next to zero is read as zero, so a threshold there stands for the edge of that zone.
     if -_ZERO <= threshold <= _ZERO:
@@ -233,11 +258,16 @@ def _split(entries: _Entries, threshold: float, decision: int, word: int, mask: 
     nan_left = threshold >= 0 if missing == _MISSING_NONE else default_left
     if not nan_left:
         entries.missing.append((math.nan, math.nan, word, mask))
+        made += 1
     if missing == _MISSING_ZERO and default_left and threshold < _ZERO:
         if threshold < _BELOW_ZERO:
             entries.between.append((threshold, _BELOW_ZERO, word, mask))
+            made += 1
         threshold = _ZERO
     elif missing == _MISSING_ZERO and not default_left and threshold >= _ZERO:
         entries.between.append((_BELOW_ZERO, _ZERO, word, mask))
+        made += 1
     if threshold < math.inf:
         entries.above.append((threshold, math.inf, word, mask))
+        made += 1
+    return made

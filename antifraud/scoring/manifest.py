@@ -26,6 +26,7 @@ CERTIFIED: Final = ("label", "divert", "block")
 NUMBERS: Final = "numbers"
 RETRAIN: Final = "train it again: antifraud model train"
 RESTORE: Final = "restore the model's directory from version control, or train it again: antifraud model train"
+_MOST_BYTES: Final = 4 << 20
 
 
 class Thresholds(msgspec.Struct, frozen=True):
@@ -133,17 +134,23 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_manifest(path: Path) -> Manifest:
     """The manifest at ``path``, checked in itself; ModelError says what is wrong with it."""
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ModelError(f"{path}: more than {_MOST_BYTES >> 20} MiB", hint=RESTORE)
+        tree = tomllib.loads(content.decode())
     except FileNotFoundError as error:
         hint = "a model is a directory with model.txt, manifest.toml, golden.csv and card.md"
         raise ModelError(f"there is no model in {path.parent}: no {path.name}", hint=hint) from error
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}", hint="check its permissions") from error
+    except RecursionError:
+        raise ModelError(f"{path}: brackets in brackets without end", hint=RESTORE) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not TOML: {error}", hint=RESTORE) from error
     if tree.get("format") not in (FORMAT, WITHOUT_CLASSES) or isinstance(tree["format"], bool):
         understood = f"{WITHOUT_CLASSES} or {FORMAT}, the ones understood here"
-        raise ModelError(f"{path}: format {tree.get('format')!r} is not {understood}", hint=RETRAIN)
+        raise ModelError(f"{path}: format {tree.get('format')!r:.40} is not {understood}", hint=RETRAIN)
     try:
         manifest = msgspec.convert(tree, Manifest)
     except msgspec.ValidationError as error:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from antifraud.domain import ModelError, Stage
 from antifraud.scoring.classes import Classifier, Codes
-from antifraud.scoring.forest import Forest, read_forest
+from antifraud.scoring.forest import MOST_BYTES, Forest, read_forest
 from antifraud.scoring.manifest import (
     NUMBERS,
     RESTORE,
@@ -42,6 +42,7 @@ TREES: Final = "model.txt"
 GOLDEN: Final = "golden.csv"
 CARD: Final = "card.md"
 _TOLERANCE: Final = 1e-9
+_MOST_GOLDEN: Final = 16 << 20
 
 
 class Model:
@@ -58,8 +59,8 @@ class Model:
     def load(cls, directory: Path) -> Model:
         """The model in ``directory``; ModelError when a file is missing, cut, edited, or does not give its scores."""
         manifest = read_manifest(directory / MANIFEST)
-        trees = _sealed(directory, manifest.trees)
-        golden = _sealed(directory, manifest.golden)
+        trees = _sealed(directory, manifest.trees, MOST_BYTES)
+        golden = _sealed(directory, manifest.golden, _MOST_GOLDEN)
         text = _text(trees, directory / manifest.trees.file)
         forest = read_forest(text, str(directory / manifest.trees.file))
         if forest.features != manifest.features:
@@ -183,14 +184,17 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _sealed(directory: Path, artefact: Artefact) -> bytes:
+def _sealed(directory: Path, artefact: Artefact, most: int) -> bytes:
     path = directory / artefact.file
     if Path(artefact.file).name != artefact.file:
         raise ModelError(f"{directory / MANIFEST}: {artefact.file!r} is not a file beside the manifest", hint=RESTORE)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}", hint=RESTORE) from error
+    if len(content) > most:
+        raise ModelError(f"{path}: more than {most >> 20} MiB", hint=RESTORE)
     if sha256(content) != artefact.sha256:
         raise ModelError(f"{path}: cut short or edited: its SHA-256 is not the manifest's", hint=RESTORE)
     return content
@@ -208,8 +212,12 @@ def _read_golden(content: bytes, path: Path, features: tuple[str, ...]) -> tuple
         lines = list(csv.reader(io.StringIO(content.decode("utf-8"))))
         if not lines or tuple(lines[0]) != (*features, "score") or len(lines) < 2:
             raise ModelError(f"{path}: its columns are not the model's features and score", hint=RESTORE)
+        wide = next((at for at, line in enumerate(lines[1:], 1) if len(line) != len(features) + 1), None)
+        if wide is not None:
+            message = f"{path}: row {wide} has {len(lines[wide])} cells instead of {len(features) + 1}"
+            raise ModelError(message, hint=RESTORE)
         cells = [[float(cell) if cell else float("nan") for cell in line] for line in lines[1:]]
         table = np.array(cells, dtype=np.float64).reshape(len(cells), len(features) + 1)
-    except ValueError as error:
-        raise ModelError(f"{path}: not a table of numbers: {error}", hint=RESTORE) from error
+    except (ValueError, csv.Error) as error:
+        raise ModelError(f"{path}: not a table of numbers: {str(error)[:120]}", hint=RESTORE) from error
     return table[:, :-1], table[:, -1]

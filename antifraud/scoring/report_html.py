@@ -371,7 +371,8 @@ def _permutations(report: Tree) -> str:
     rows = [([*_permuted_cells("nothing", report["auc"], systems), f"{report['blocked_by_score']:,}"], True)]
     for one in report["permutations"]:
         engine = one["systems"]["rules_and_score"]
-        title = f"{_text(one['what'])}, {_text(one['how'])}<br><small>−{engine['lost']:,} +{engine['gained']:,}</small>"
+        changed = f"−{engine['lost']:,} +{engine['gained']:,}"
+        title = f"{_text(one['what'])}, {_text(one['how'])}<br><small>{changed}</small>"
         at_block = f"{one['blocked_by_score']:,}"
         at_block = f'<span class="bad-text">{at_block}, violated</span>' if one["violated"] else at_block
         rows.append(([*_permuted_cells(title, one["auc"], one["systems"]), at_block], False))
@@ -388,9 +389,9 @@ def _permutations(report: Tree) -> str:
     note = (
         "Renamed: each name becomes another one, the same wherever it stands; what knows a name by heart is lost. "
         "Shuffled: each call takes the name of another call (each caller another number); what goes by who shares a "
-        "name is lost too. Which calls have a name, the class of a trunk, and what the dial plan says of a number stay. "
-        "Small figures: fraudulent calls that rules and score stop no more, and those that they stop only now. Below: "
-        "fraudulent calls stopped by rules and score, by kind; = is as before."
+        "name is lost too. Which calls have a name, the class of a trunk, and what the dial plan says of a number "
+        "stay. Small figures: fraudulent calls that rules and score stop no more, and those that they stop only now. "
+        "Below: fraudulent calls stopped by rules and score, by kind; = is as before."
     )
     return _section(
         "Names permuted",

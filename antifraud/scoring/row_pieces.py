@@ -135,7 +135,7 @@ class PieceWriter:
     def __init__(self, path: Path, columns: int, most: int) -> None:
         self._path = path
         self._columns = columns
-        self._room = most
+        self._most = self._room = most
         self.rows = 0
         try:
             self._file = path.open("wb")
@@ -158,8 +158,8 @@ class PieceWriter:
         self._room -= block.nbytes
         if self._room < 0:
             raise UsageError(
-                f"the rows take more than is allowed under {self._path.parent}",
-                hint="give fewer calls or features, or allow more: --scratch-limit 64G",
+                f"the rows take more than the {self._most:,} bytes that they may take",
+                hint="allow more, such as --scratch-limit 64GiB, or give fewer calls or --features",
             )
         try:
             self._file.write(block.data)

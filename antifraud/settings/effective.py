@@ -90,6 +90,7 @@ class Settings:
         self.switches: Mapping[str, SwitchSettings] = document.switches
         self.trunks: tuple[TrunkSettings, ...] = document.trunks
         self.adapters: Mapping[str, Mapping[str, Any]] = document.adapters
+        self.agents: Mapping[str, Mapping[str, Any]] = document.agents
         self.base_policy: PolicySettings = document.policy
         self.regions: Mapping[str, Region] = regions
         self.dialects: Mapping[str, Dialect] = dialects or {}
@@ -169,12 +170,12 @@ class Settings:
         named = Path(str(node.value)).expanduser()
         return named if node.loose or named.is_absolute() else self.config_dir / named
 
-    def speaker(self) -> Speaker:
+    def speaker(self, *, sign: bool = True) -> Speaker:
         """What says decisions in the dialects of regions and switches. ConfigError, with its place, when the key that
-        signs a card cannot be used; of the key itself nothing is said."""
+        signs a card cannot be used; of the key itself nothing is said. Without ``sign`` no key is read."""
         signers: dict[str, Signer] = {}
         problems: dict[Problem, None] = {}
-        for code in self.regions:
+        for code in self.regions if sign else ():
             try:
                 signer = self.signer(code)
             except ConfigError as error:
@@ -299,11 +300,9 @@ class Settings:
 
 
 def _fail_policy(policy: PolicySettings) -> FailPolicy:
-    """The ladder as the decision takes it. A desk that is full is what the region says of its desks, where it says
-    nothing here: a call that nobody takes is challenged only where a machine is asked to, so that becomes a label."""
+    """The ladder as the decision takes it: what is said, by class of trunk and reason."""
     from antifraud.decision.fail import ANY_TRUNK, TRUNK_CLASSES, FailAction, FailPolicy, FailReason
 
-    full = {"allow": "allow", "block": "refuse"}.get(policy.desk.overflow, "label")
     rungs = {
         name: {
             reason.value: FailAction.parse(word)
@@ -312,7 +311,6 @@ def _fail_policy(policy: PolicySettings) -> FailPolicy:
         }
         for name in (ANY_TRUNK, *TRUNK_CLASSES)
     }
-    rungs[ANY_TRUNK].setdefault(FailReason.DESK_FULL.value, FailAction.parse(full))
     return FailPolicy({name: found for name, found in rungs.items() if found})
 
 

@@ -209,12 +209,18 @@ def _contradictions(
         if switch.region not in regions:
             node = tree.at(("switches", name, "region"))
             problems.append(_no_region(node, f"switches.{name}.region", switch.region, regions))
-    for name, options in document.adapters.items():
-        node = tree.at(("adapters", name, "enabled"))
-        if node is not None and not isinstance(options.get("enabled"), bool):
-            problems.append(
-                node.problem(f"adapters.{name}.enabled must be true or false, not {node.text!r}", "write true or false")
-            )
+    for section, parts in (("adapters", document.adapters), ("agents", document.agents)):
+        for name, options in parts.items():
+            node = tree.at((section, name, "enabled"))
+            if node is not None and not isinstance(options.get("enabled"), bool):
+                message = f"{section}.{name}.enabled must be true or false, not {node.text!r}"
+                problems.append(node.problem(message, "write true or false"))
+    for name, options in document.agents.items():
+        kind = options.get("agent")
+        if not isinstance(kind, str) or not kind:
+            node = tree.at(("agents", name, "agent")) or tree.at(("agents", name))
+            message, hint = f"agents.{name}.agent does not say which kind of switch it is", "write agent: kamailio"
+            problems.append(node.problem(message, hint) if node is not None else Problem(message, BUILT_IN, hint))
     for code, region in regions.items():
         for number, desk in enumerate(region.policy.desk.queues):
             if desk not in document.desks:

@@ -435,11 +435,11 @@ _FAIL: Final = "allow, label, national_only, emergency_only or refuse"
 class FailSettings(_Section, frozen=True):
     """What becomes of calls on any trunk that nobody could decide about, by the reason."""
 
-    late: Annotated[FailAction, _meta(f"no verdict came by the deadline: {_FAIL}")] = "allow"
-    redis: Annotated[FailAction, _meta(f"Redis is gone, so that nobody can be asked: {_FAIL}")] = "allow"
-    overload: Annotated[FailAction, _meta(f"more calls wait than the switch may let wait: {_FAIL}")] = "allow"
+    late: Annotated[FailAction, _meta(f"no verdict came by the deadline: {_FAIL}", f"one of {_FAIL}")] = "allow"
+    redis: Annotated[FailAction, _meta(f"Redis is gone, so that nobody can be asked: {_FAIL}", f"one of {_FAIL}")] = "allow"
+    overload: Annotated[FailAction, _meta(f"more calls wait than the switch may let wait: {_FAIL}", f"one of {_FAIL}")] = "allow"
     bundle_missing: Annotated[
-        FailAction, _meta(f"the engine has no rules or no model that can judge the call: {_FAIL}")
+        FailAction, _meta(f"the engine has no rules or no model that can judge the call: {_FAIL}", f"one of {_FAIL}")
     ] = "allow"
     desk_full: Annotated[
         FailAction | None,
@@ -612,6 +612,13 @@ class Document(_Section, frozen=True):
     adapters: Annotated[
         dict[Name, dict[str, Any]],
         _meta("adapter name, then its own options", "a mapping, each adapter with its options"),
+    ] = {}
+    agents: Annotated[
+        dict[Name, dict[str, Any]],
+        _meta(
+            "switch name, then the agent that carries commands out on it and its own options",
+            "a mapping, each switch with agent and options, such as sw-kz-75: {agent: kamailio, enabled: true}",
+        ),
     ] = {}
 
 

@@ -21,6 +21,10 @@ _WHOLE: Final = ("cause", "deadline_ms")
 _LATER: Final = frozenset({"pdd_s"})
 
 
+class UnlabelledError(UsageError):
+    """Events without the truth about their calls, where it is needed."""
+
+
 class _Labelled(msgspec.Struct):
     """What stands beside the event's fields in a line of a JSONL file."""
 
@@ -161,7 +165,7 @@ def _read_jsonl(path: Path, source: IO[bytes]) -> Iterator[SimulatedEvent]:
         try:
             event, truth = check_event(decode_event(line)), decode_truth(line).truth
             if truth is None:
-                raise UsageError(
+                raise UnlabelledError(
                     f"{path}:{number}: the event has no truth", hint="files made by `antifraud simulate` carry it"
                 )
         except (msgspec.DecodeError, EventError) as error:
@@ -181,7 +185,7 @@ def _read_parquet(path: Path) -> Iterator[SimulatedEvent]:
             there = set(file.schema_arrow.names)
             missing = sorted(wanted - there - _LATER)
             if missing:
-                raise UsageError(
+                raise UnlabelledError(
                     f"{path}: no column {', '.join(missing[:5])}", hint="files made by `antifraud simulate` carry it"
                 )
             names = tuple(name for name in names if name in there)
@@ -195,7 +199,8 @@ def _read_parquet(path: Path) -> Iterator[SimulatedEvent]:
                         fields = {name: row[name] for name in names if row[name] is not None}
                         event = check_event(msgspec.convert(fields, CallEvent))
                     except (msgspec.ValidationError, EventError, ValueError) as error:
-                        raise UsageError(f"{path}: row {row_number}: not an event: {error}") from error
+                        hint = "make the file again with `antifraud simulate`, or leave the row out"
+                        raise UsageError(f"{path}: row {row_number}: not an event: {error}", hint=hint) from error
                     yield SimulatedEvent(event, truths.setdefault(truth, truth))
     except pa.ArrowException as error:
         hint = "the file may be cut short; make it again with `antifraud simulate`"

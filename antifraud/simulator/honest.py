@@ -27,6 +27,12 @@ _TRUTHS: Final = tuple(Truth(False, "", name) for name in ("person", "foreigner"
 _ABROAD_HEAVY_SHARE: Final = 1 / 3
 """Part of their calls that people with business abroad make abroad."""
 
+_PARTNER_LINES: Final = 60
+"""Lines that the exchange of a firm's partner abroad has at most."""
+
+_TOWN_CELLS: Final = 30
+_OFFICE_CELLS: Final = 2
+
 _LATEST_RETURN_S: Final = 6 * 3600.0
 _LATEST_REDIAL_S: Final = 2 * 3600.0
 #: Missed in the sense that somebody sees it and may act: no answer, busy, given up, out of reach.
@@ -96,7 +102,7 @@ class HonestTraffic:
             name: np.array([float(getattr(trade, name)) for trade in settings.organisations.values()])
             for name in _PER_TRADE
         }
-        for name, field in (("abroad", "callees"), ("mobile", "origin")):
+        for name, field in (("abroad", "callees"), ("region", "callees"), ("mobile", "origin")):
             trades = settings.organisations.values()
             self._table[name] = np.array([float(getattr(trade, field) == name) for trade in trades])
 
@@ -288,9 +294,13 @@ class HonestTraffic:
         number = trade.numbers(owner, regions, seat)
         there, nobody = regions, np.full(count, -1, dtype=np.int64)
         if settings.callees == "abroad":
-            # A firm has some fifteen partners abroad.
-            partner = below(owner * 15 + rng.integers(0, 15, count), world.key ^ trade.key, 1 << 40)
+            # A firm has some fifteen partners abroad, with exchanges of their own; some of their lines are called most.
+            drawn = rng.integers(0, 15 * _PARTNER_LINES, count)
+            partner = below(owner * 15 + drawn % 15, world.key ^ trade.key, 1 << 40)
             callee, target = world.abroad(partner), nobody
+            size = 1 + below(partner, world.key ^ trade.key ^ 1, _PARTNER_LINES)
+            line = (drawn // 15) ** 2 // _PARTNER_LINES % size
+            callee += (callee + line) % 100 - callee % 100
         else:
             if settings.callees == "anywhere":
                 target = world.anyone(rng, count)
@@ -330,7 +340,10 @@ class HonestTraffic:
             # Every line has a SIM card of its own.
             card = lines.key[some] + (lines.seat[some] << 40)
             block.imsi[some], block.imei[some] = world.imsi(card, lines.number[some], day), world.imei(card, day)
-            block.cell[some] = rng.integers(1, 901, len(some))
+            # Who drives about is heard in the cells of a town; an office with mobile lines stays where it is.
+            place, step = below(lines.key[some], world.key ^ 91, 900), rng.integers(0, 900, len(some))
+            reach = np.where(table["region"][lines.trade[some]] > 0, _TOWN_CELLS, _OFFICE_CELLS)
+            block.cell[some] = 1 + (place + step % reach) % 900
             block.roaming[some] = 0
         # A PBX that shows a direct line and asserts the pilot number of its block.
         asserts = unit(lines.key, world.key ^ 86) < table["asserted_share"][lines.trade]

@@ -17,8 +17,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from antifraud.domain import CallEvent
 from antifraud.domain.sip_headers import split_lines
 from antifraud.queues import Reply
+from sip_adapters.redirect.fail import FailPolicy, Reason
 from sip_adapters.sip import SipError, parse_uri, quoted, wire_text
 
 VERDICT_HEADER: Final = "X-Antifraud-Verdict"
@@ -45,6 +47,21 @@ class Answer(NamedTuple):
 def go_on(status: int, verdict: str = "none") -> Answer:
     """Let the call proceed; ``verdict`` "none" says that nobody judged it."""
     return Answer(status, ((VERDICT_HEADER, verdict),), verdict)
+
+
+def without_verdict(go_on_status: int, fail: FailPolicy | None, event: CallEvent | None, reason: Reason) -> Answer:
+    """The answer to the call of ``event`` that nobody decided about because of ``reason``."""
+    action = fail.action(event, reason) if fail is not None and event is not None else "allow"
+    if fail is None or action == "allow":
+        return go_on(go_on_status)
+    section = fail.section
+    if action == "label":
+        return Answer(go_on_status, ((VERDICT_HEADER, "label"), (LABEL_HEADER, section.label)), "label")
+    how = section.refuse if action == "refuse" else section.unavailable
+    lines: Lines = ((VERDICT_HEADER, "block"), ("Reason", f"Q.850;cause={how.cause}"))
+    if action == "unavailable":
+        lines = (*lines, ("Retry-After", str(section.retry_after_s)))
+    return Answer(how.status, lines, "block", how.phrase)
 
 
 def answer_of(reply: Reply, *, go_on_status: int, tell_reason: bool) -> Answer:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from antifraud.domain import ConfigError, Problem
+from sip_adapters.redirect.fail import FailPolicy, FailSection
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Name = Annotated[str, msgspec.Meta(max_length=64)]
@@ -36,7 +37,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``emergency``: numbers that are never asked about, those of three digits and more also after anything that
     ``emergency_prefix`` (a regular expression) matches. ``max_pending``: calls that wait at one time; more go on
     without being asked about. ``peers``: the only networks that are answered; empty answers all. ``tell_reason``:
-    whether a refusal says why in words.
+    whether a refusal says why in words. ``fail``: what becomes of calls while nobody decides; without it they go on.
     """
 
     listen: str = "127.0.0.1:0"
@@ -54,6 +55,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4096
     peers: tuple[str, ...] = ()
     tell_reason: bool = True
+    fail: FailSection | None = None
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class Options(msgspec.Struct, frozen=True):
     trunk_by_source: tuple[tuple[Network, str], ...]
     peers: tuple[Network, ...]
     headers: Mapping[str, str]
+    fail: FailPolicy | None = None
 
 
 def read_options(raw: Mapping[str, Any]) -> Options:
@@ -99,6 +102,8 @@ def read_options(raw: Mapping[str, Any]) -> Options:
     by_source = [(_network("trunk_by_source", text, problems), name) for text, name in section.trunk_by_source.items()]
     peers = [_network("peers", text, problems) for text in section.peers]
     emergency = _emergency(section, problems)
+    fail = FailPolicy(section.fail) if section.fail is not None else None
+    problems += fail.problems if fail is not None else ()
     if problems:
         raise ConfigError.of(problems)
     standard = {field: f"X-Antifraud-{field}" for field in HEADER_FIELDS} if section.trusted_headers else {}
@@ -110,6 +115,7 @@ def read_options(raw: Mapping[str, Any]) -> Options:
         trunk_by_source=tuple(sorted(by_source, key=lambda pair: -pair[0].prefixlen)),
         peers=tuple(peers),
         headers={field: name.lower() for field, name in (standard | section.headers).items()},
+        fail=fail,
     )
 
 

@@ -35,7 +35,8 @@ import msgspec
 
 from antifraud.domain import CallEvent, EventError, Quarantined
 from antifraud.queues import Reply
-from sip_adapters.redirect.answer import Answer, answer_of, go_on
+from sip_adapters.redirect.answer import Answer, answer_of, go_on, without_verdict
+from sip_adapters.redirect.fail import Reason
 from sip_adapters.redirect.options import Options, bare_number
 from sip_adapters.sip import (
     Envelope,
@@ -222,8 +223,8 @@ class Redirect:
         if found is None:
             return []
         if reply is None:
-            answer = go_on(self._section.go_on_status)
-            count = Count("redirect.go-on.no-log")
+            answer = self._without_verdict(found[0], "redis")
+            count = _undecided("redirect.go-on.no-log", answer)
             self._abandon(found[0], now)
         else:
             if call_id in self._abandoned:
@@ -252,9 +253,11 @@ class Redirect:
                 actions.append(Send(transaction.answer, transaction.target))
                 self._sleep(transaction, transaction.due)
                 return
-            actions.append(Count("redirect.go-on.deadline"))
+            asked = self._calls.get(transaction.call_id)
+            answer = self._without_verdict(asked[0] if asked is not None else None, "late")
+            actions.append(_undecided("redirect.go-on.deadline", answer))
             actions += self._leave_call(transaction, now)
-            actions.append(self._finish(transaction, go_on(self._section.go_on_status), now))
+            actions.append(self._finish(transaction, answer, now))
             self._evict()
         elif transaction.state is State.ANSWERED and now < transaction.give_up:
             actions.append(Send(transaction.answer, transaction.target))
@@ -288,12 +291,21 @@ class Redirect:
         actions: list[Action] = [Count("redirect.invite")]
         if len(self._waiting) >= self._section.max_pending:
             # A flood must not cost honest calls their way. No transaction is kept: nobody's flood fills that table.
-            answer = go_on(self._section.go_on_status)
-            data = build_response(transaction.envelope, answer.status, to_tag=transaction.tag, headers=answer.headers)
-            return [*actions, Count("redirect.full"), Send(data, transaction.target), _record(event)]
+            answer = self._without_verdict(event, "overload")
+            data = build_response(
+                transaction.envelope,
+                answer.status,
+                to_tag=transaction.tag,
+                headers=answer.headers,
+                reason=answer.phrase,
+            )
+            return [*actions, _undecided("redirect.full", answer), Send(data, transaction.target), _record(event)]
         self._waiting[key] = transaction
         self._sleep(transaction, min(transaction.due, now + TRYING_AFTER_S))
         return actions + self._join_call(transaction, event, now)
+
+    def _without_verdict(self, event: CallEvent | None, reason: Reason) -> Answer:
+        return without_verdict(self._section.go_on_status, self._options.fail, event, reason)
 
     def _emergency(
         self, message: Message, transaction: _Transaction, source: Source, now: float, ts: float
@@ -554,6 +566,11 @@ def _request_uri(data: bytes) -> Uri | None:
         return parse_uri(words[1]) if len(words) > 1 else None
     except SipError:
         return None
+
+
+def _undecided(name: str, answer: Answer) -> Count:
+    """The count of a call that nobody decided about: how it went on, or that the fail policy refused it."""
+    return Count("redirect.fail.refused" if answer.verdict == "block" else name)
 
 
 def _identity(event: CallEvent) -> tuple[str, ...]:

@@ -140,6 +140,11 @@ class RedisServer:
             raise
         return self
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def _answers(self) -> bool:
         try:
             with self.client() as client:
@@ -217,6 +222,11 @@ class Kamailio:
             self._process.stop()
             raise
         return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -508,14 +518,17 @@ def run_sipp(
     )
 
 
-def start_sipp_uas(directory: Path, port: int, scenario: str = "uas_busy") -> Process:
-    """The next hop for calls that go on: a SIPp that by default refuses every one with 486."""
+def start_sipp_uas(directory: Path, port: int, scenario: str = "uas_busy", calls: int = 0) -> Process:
+    """The next hop for calls that go on: a SIPp that by default refuses every one with 486.
+
+    After ``calls`` calls it ends, with exit code 0 when all went as the scenario says; 0: never.
+    """
     work = directory / scenario
     work.mkdir()
     command = [
         program("sipp"), "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(port),
         "-cp", str(free_port()), "-nostdin", "-trace_err", "-error_file", str(work / "errors.log"),
-        "-buff_size", "2097152",
+        "-buff_size", "2097152", *(["-m", str(calls)] if calls else []),
     ]  # fmt: skip
     process = Process("uas", command, work)
     time.sleep(0.5)

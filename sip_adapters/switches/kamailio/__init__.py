@@ -1,4 +1,4 @@
-"""Kamailio: the configuration that asks about calls (``antifraud.cfg`` and what it includes), and the switch's agent."""
+"""Kamailio: the configuration that asks about calls (``antifraud.cfg`` and its includes), and the switch's agent."""
 
 from __future__ import annotations
 

@@ -14,12 +14,10 @@ from antifraud.queues.commands import is_number
 from sip_adapters.agents import UnreachableError
 
 LARGEST_ANSWER: Final = 262_144
-"""Bytes. Kamailio's own limit for a datagram is 131,070: the send buffer of 65,535 that it asks for, doubled by Linux."""
+"""Bytes. Kamailio itself sends no more than 131,070: the send buffer of 65,535 that it asks for, doubled by Linux."""
 
 PAGES: Final = 100
 """Tables that the block list is spread over, by the last two digits: see antifraud_blocklist.cfg."""
-
-NOT_FOUND: Final = (404, 500)
 
 _ENTRY_BYTES: Final = 64
 _SLOT_BYTES: Final = 40
@@ -86,7 +84,7 @@ def question(identity: int, method: str, parameters: tuple[str | int, ...]) -> b
 
 
 def answer(raw: bytes, identity: int) -> Any:
-    """The result of ``raw``, a Fault, or None when it answers another question; UnreachableError when it is no answer."""
+    """The result of ``raw``, a Fault, or None when it answers another question; UnreachableError for what is none."""
     try:
         found = _ANSWERS.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

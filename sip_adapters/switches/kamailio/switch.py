@@ -78,11 +78,14 @@ class KamailioSwitch:
 
     async def _end(self, call: rpc.Dialog) -> None:
         if call.state == 3:
-            raise UnreachableError("the call is being answered")  # its ACK is on the way: try again
-        if call.state >= 3:
-            await self._ask("dlg.end_dlg", call.h_entry, call.h_id, _BYE_HEADERS)
+            raise UnreachableError("the call is being answered")  # its ACK is on the way
+        if call.state > 3:
+            found = await self._question("dlg.end_dlg", call.h_entry, call.h_id, _BYE_HEADERS)
         else:
-            await self._ask("tm.cancel", call.call_id, call.caller.cseq or "1")
+            found = await self._question("tm.cancel", call.call_id, call.caller.cseq or "1")
+        if isinstance(found, rpc.Fault):
+            # It may have been answered or ended in between: another look tells.
+            raise UnreachableError(f"the call was not ended: the switch says {found.code} {found.message}")
 
     async def close(self) -> None:
         if self._socket is not None:

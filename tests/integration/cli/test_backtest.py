@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,19 @@ def test_a_rule_that_hits_more_than_its_budget_is_found(rules: Path) -> None:
     assert "above the budget: chain_on_callee" in said.stdout
     assert chain["examples"][0]["reason"] in said.stdout
     assert chain["examples"][1]["reason"] not in said.stdout
+
+
+def test_only_the_rules_that_were_asked_about_are_judged(rules: Path) -> None:
+    loosen(rules)
+    arguments = ["backtest", "--rules", str(rules), "--seeds", "801", "--calls", "30000"]
+    done = antifraud(*arguments, "--rule", "one_ring_from_abroad")
+    assert done.returncode == 0, done.stdout
+    assert "1 rule at canary or enforce" in done.stdout or "so none has a budget to keep" in done.stdout
+    assert "of the rules that were not asked about, 1 is above its budget or has none: chain_on_callee" in done.stdout
+    draft = rules / "packs/wangiri/one_ring_from_abroad.yaml"
+    draft.write_text(re.sub("stage: .*", "stage: draft", draft.read_text()).replace("  percent: 5\n", ""))
+    done = antifraud(*arguments, "--calls", "300", "--rule", "one_ring_from_abroad")
+    assert "no rule at canary or enforce here, so none has a budget to keep: one_ring_from_abroad is at draft" in done.stdout
 
 
 # The command

@@ -75,6 +75,46 @@ def test_lint_of_the_shipped_rules() -> None:
     assert report["rules"] >= 10
 
 
+def test_lint_of_one_file_says_what_is_wrong_with_that_file(folder: Path) -> None:
+    pack = folder / "mine" / "packs" / "demo"
+    (pack / "broken.yaml").write_text(RULE.replace("night_calls", "broken").replace("hour >", "huor >"))
+    good, bad = "mine/packs/demo/night_calls.yaml", "mine/packs/demo/broken.yaml"
+    done = antifraud("lint", good, cwd=folder)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "1 file: nothing wrong")
+    assert "1 problem in other files of mine; rules were not compared with each other" in done.stdout
+    done = antifraud("lint", "broken.yaml", "night_calls.yaml", cwd=pack)
+    assert done.returncode == 1
+    assert "broken.yaml:9:3: there is no field, fact or window huor" in done.stdout
+    assert "2 files: 1 problem" in done.stdout
+    told = json.loads(antifraud("lint", bad, "--json", cwd=folder).stdout)
+    assert [problem["code"] for problem in told["problems"]] == ["unknown-name"]
+    assert told["problems_elsewhere"] == 0
+
+    # Compared with all the others: what another rule says already is found in the file that is asked about.
+    (pack / "broken.yaml").write_text(RULE.replace("night_calls", "broken").replace("Late", "Later"))
+    done = antifraud("lint", good, "--strict", cwd=folder)
+    assert done.returncode == 1
+    assert "broken hit the same calls" in done.stdout
+    assert antifraud("lint", bad, "--strict", cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (["mine/packs/demo/none.yaml"], "none.yaml does not exist"),
+        (["mine/packs/demo/night_calls.yaml", "none.yaml"], "none.yaml does not exist"),
+        (["loose.yaml"], "lies in no rules directory"),
+        (["mine", "mine/packs/demo/night_calls.yaml"], "name one rules directory, or files of one"),
+        (["mine", "mine"], "only one rules directory"),
+    ],
+)
+def test_lint_of_places_that_cannot_be_meant(folder: Path, places: list[str], said: str) -> None:
+    (folder / "loose.yaml").write_text(RULE)
+    done = antifraud("lint", *places, cwd=folder)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 def test_lint_of_a_directory_that_has_rules_only(folder: Path) -> None:
     done = antifraud("lint", "mine", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "1 rule in 1 pack, 0 lists: nothing wrong\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from antifraud.rulekit import lexer
 from antifraud.rulekit.checker import FUNCTIONS
 from antifraud.rulekit.language import LANGUAGE, PARAMS, Construct
+from antifraud.rulekit.reference import MOMENTS
+from antifraud.rulekit.reference_texts import TRANSLATED
 from tests.unit.rulekit.workbench import CALENDAR, list_text, load, rule_text, vocabulary, write
 
 from .test_commands import ROOT, antifraud
@@ -37,6 +40,34 @@ def test_a_page_of_ones_own_rules(tmp_path: Path) -> None:
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| `caller_calls_7m` | count | caller | 7m | `where: hour < 6` | ночью |" in page
     assert "| a \\| b |" in antifraud("reference", "mine", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(("language", "letters"), [("ru", "[а-яё]"), ("kk", "[а-яёәғқңөұүһі]")])
+def test_a_page_in_another_language_has_no_english_words(language: str, letters: str) -> None:
+    page = antifraud("reference", "--language", language).stdout
+    plain = re.sub(r"`[^`]*`|\([\w-]+\.md\)", "", page)
+    for line in plain.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        told = (
+            cells[1:4] + cells[5:] if line.startswith("| ") and len(cells) == 5 else [line] if "|" not in line else []
+        )
+        for cell in told:
+            assert not cell.strip(" -") or re.search(letters, cell), line
+    heads = [line for line in plain.splitlines() if line.startswith(("#", "| window", "| field", "| written"))]
+    assert heads
+    assert all(re.search(letters, line) for line in heads), heads
+
+
+def test_every_text_of_the_page_is_translated() -> None:
+    said = set(LANGUAGE)
+    said |= {text for construct in CONSTRUCTS for text in (construct.takes, construct.meaning, construct.missing)}
+    said |= set(MOMENTS.values())
+    assert said <= TRANSLATED.keys(), said - TRANSLATED.keys()
+    for english, (russian, kazakh) in TRANSLATED.items():
+        for pattern in (r"\{\w+\}", r"`[^`]*`", r"\d\d:\d\d", r"\(\S+\.md\)"):
+            wanted = sorted(re.findall(pattern, english))
+            assert sorted(re.findall(pattern, russian)) == sorted(re.findall(pattern, kazakh)) == wanted, english
+        assert russian.endswith("\n") == kazakh.endswith("\n") == english.endswith("\n")
 
 
 @pytest.mark.parametrize("construct", CONSTRUCTS, ids=lambda construct: construct.written)

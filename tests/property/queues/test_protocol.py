@@ -114,6 +114,9 @@ def test_only_this_shards_reply_keys_are_pushed_to(token: str) -> None:
         and token.replace("-", "a").replace("_", "a").replace(".", "a").replace(":", "a").isalnum()
     )
     assert keys.is_reply(keys.reply(token)) == harmless
+    assert keys.reply_of(keys.reply(token)) == ((keys.reply(token), "") if harmless else ("", "")) or "#" in token
+    assert keys.reply_of(keys.reply("sw") + "#" + token) == ((keys.reply("sw"), token) if harmless else ("", ""))
+    assert keys.reply_of("af:{ru}:reply:sw#" + token) == ("", "")
 
 
 @given(PRINTABLE, PRINTABLE, st.integers(0, 699))

@@ -72,7 +72,7 @@ def test_an_engine_that_gets_the_events_one_by_one_knows_the_same(test: RuleTest
     windows = {
         name: None if value != value else value for name, value in zip(bundle().windows.names, vector, strict=False)
     }
-    assert replay()(test) == dict(zip(ROW, known.row, strict=True)) | windows
+    assert replay()(test) == (dict(zip(ROW, known.row, strict=True)) | windows,)
     assert engine.fold.stats()["setups"] == sum(event.kind is EventKind.SETUP for event in events[: judged + 1])
 
 
@@ -101,7 +101,7 @@ def test_what_happens_after_the_judged_call_does_not_matter() -> None:
 
 
 def test_numbers_trunks_and_local_time_are_those_of_the_engine() -> None:
-    seen = replay()(a_test(Entry("call", 0.0, {"caller": "87010000001", "callee": "112", "trunk": "intl-7"})))
+    (seen,) = replay()(a_test(Entry("call", 0.0, {"caller": "87010000001", "callee": "112", "trunk": "intl-7"})))
     assert (seen["caller_raw"], seen["caller"], seen["caller_country"]) == ("87010000001", "+77010000001", "KZ")
     assert (seen["callee_emergency"], seen["trunk_class"], seen["hour"]) == (True, "international", 17.0)
     assert (seen["roaming"], seen["caller_age"], seen["caller_calls_1h"]) == (None, None, 0.0)
@@ -109,7 +109,7 @@ def test_numbers_trunks_and_local_time_are_those_of_the_engine() -> None:
 
 def test_a_class_that_the_test_gives_takes_the_place_of_the_configured_one() -> None:
     entry = Entry("call", 0.0, {"callee": "+77010000001", "trunk": "intl-[7]*", "trunk_class": "national"})
-    assert replay()(a_test(entry))["trunk_class"] == "national"
+    assert replay()(a_test(entry))[0]["trunk_class"] == "national"
 
 
 def test_nothing_is_forgotten_in_the_longest_test_of_strangers() -> None:

@@ -7,7 +7,7 @@ condition, or a whole directory of files.
 from __future__ import annotations
 
 from .stream_cases import STREAMS
-from .workbench import CALENDAR, OWN_WINDOW, list_text, rule_text
+from .workbench import CALENDAR, OWN_WINDOW, in_progress_text, list_text, rule_text
 
 Files = dict[str, str | bytes]
 
@@ -314,6 +314,13 @@ DIRECTORIES: dict[str, Files] = {
     "window-unlisted": _one(rule_text("caller_age < 3 and callee_calls_1h > 1", params="windows: [caller_age]\n")),
     "window-unknown": _one(rule_text("caller_age < 3", params="windows: [caller_agee]\n")),
     "code-without-block": _one(rule_text(then="  code: 486\n")),
+    "known-after-call": _one(in_progress_text("cause == 16")),
+    "known-after-call.report": _one(in_progress_text('reporter == "subscriber"')),
+    "only-in-progress": _one(rule_text("talk_so_far_s > 60")),
+    "command-at-setup": _one(rule_text(then="  command: release\n")),
+    "not-in-progress": _one(in_progress_text(then="verdict: block, command: release")),
+    "missing-key.command": _one(in_progress_text(then="target: sip:desk@example.org")),
+    "not-one-of.on": _one(in_progress_text(on="ring")),
     "block-caller-without-block": _one(rule_text(then="  block_caller: 24h\n")),
     "not-a-duration.block": _one(rule_text(verdict="block", then="  block_caller: a day\n")),
     "out-of-range.block": _one(rule_text(verdict="block", then="  block_caller: 400d\n")),

@@ -90,6 +90,16 @@ def rule_text(
     )
 
 
+def in_progress_text(
+    when: str = "talk_so_far_s > 60", *, on: str = "tick", then: str = "command: release", stage: str = "draft"
+) -> str:
+    """A rule file on calls in progress."""
+    text = rule_text(when, stage=stage)
+    head, _, rest = text.partition("when: ")
+    before, _, after = rest.partition("then:")
+    return f"{head}on: {on}\nwhen: {before}then: {{{then}, reason: a reason}}\nrollout:" + after.partition("rollout:")[2]
+
+
 def list_text(name: str, entries: str, *, kind: str = "numbers", head: str = "") -> str:
     """A list file; ``entries`` is YAML."""
     return LIST.format(name=name, entries=entries, kind=kind, head=head)

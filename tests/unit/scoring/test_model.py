@@ -199,7 +199,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "digest does not match",
     ),
     "more errors than calls": (_errors_of_class, "what is certain of light at block cannot be meant"),
-    "the stage edited by hand": (_stage_by_hand, "its stage is enforce (100 %), last set was canary (5 %)"),
+    "the stage edited by hand": (_stage_by_hand, "is enforce (100 %), last set was canary (5 %)"),
     "a percentage that is none": (_line("percent", "140.0"), "percent"),
     "an unknown stage": (_line("stage", '"live"'), "stage"),
     "calibration upside down": (_line("slope", "-1.0"), "slope"),

@@ -12,6 +12,7 @@ import pytest
 
 from antifraud.domain import ModelError
 from antifraud.scoring import Model
+from antifraud.scoring.row_pieces import Coded, PieceWriter, RowPieces
 from antifraud.scoring.training import Options, Rows, split, train
 
 _spec = importlib.util.spec_from_file_location("scoring_rows", Path(__file__).with_name("conftest.py"))
@@ -160,3 +161,60 @@ def test_what_the_field_knows_holds_more_reports_never_lower_the_score(tmp_path:
     scores = model.predict(sample).reshape(200, 8)
     assert (np.diff(scores, axis=1) >= 0).all()
     assert (scores[:, -1] > scores[:, 0]).any()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda rows: _with(rows, y=np.zeros(len(rows.y), dtype=bool)),
+            "all 18000 calls are honest: one class teaches nothing\n    give events of both kinds",
+        ),
+        (
+            _leak,
+            "the feature noise alone separates fraud from honest calls (AUC 1.0000): it leaks the label\n"
+            "    nothing that is known after the call may be in it; leave it out: --features -noise",
+        ),
+        (
+            lambda rows: _with(rows, ts=np.where(np.arange(len(rows.ts)) == 5, np.nan, rows.ts)),
+            "a call has no time\n    make the events again: antifraud simulate",
+        ),
+    ],
+)
+def test_refusals_say_what_to_do(tmp_path: Path, spoil: Any, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        _train(spoil(made_rows()), tmp_path / "a")
+    assert caught.value.render() == said
+
+
+def test_rows_on_disk_give_the_same_files_as_rows_in_memory(tmp_path: Path) -> None:
+    rows = made_rows()
+    paths = []
+    for number, low in enumerate(range(0, len(rows.y), 5000)):
+        path = tmp_path / f"{number}.npy"
+        writer = PieceWriter(path, len(NAMES), 1 << 30)
+        for begin in range(low, min(low + 5000, len(rows.y)), 700):
+            writer.add(rows.X[begin : min(begin + 700, low + 5000)])
+        writer.close()
+        paths.append(path)
+    _train(rows, tmp_path / "a")
+    on_disk = Rows(RowPieces.of_files(paths), rows.y, rows.ts, Coded.of(rows.campaign), Coded.of(rows.scenario))
+    _train(on_disk, tmp_path / "b")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("weight", [0.3, 30.0])
+def test_weights_change_the_trees_and_calibration_takes_them_out_again(tmp_path: Path, weight: float) -> None:
+    rows = made_rows(days=24)
+    _train(rows, tmp_path / "plain")
+    train(
+        rows, names=NAMES, windows=WINDOWS, out=tmp_path / "weighted", name="toy", version="1",
+        options=Options(trees=10, leaves=7, threads=1, fraud_weight=weight),
+    )  # fmt: skip
+    plain, weighted = Model.load(tmp_path / "plain"), Model.load(tmp_path / "weighted")
+    assert (tmp_path / "plain" / "model.txt").read_bytes() != (tmp_path / "weighted" / "model.txt").read_bytes()
+    later = split(rows, QUICK.slices)[3]
+    for one in (plain, weighted):
+        assert one.predict(rows.X[later]).mean() == pytest.approx(rows.y[later].mean(), rel=0.2)
+    assert weighted.manifest.training["fraud_weight"] == weight

@@ -1,0 +1,225 @@
+"""Calls in progress: which there are, and when one of them is to be looked at. A function of the events in their order.
+
+A call is followed from its setup to its release. It is looked at when it is answered, every few seconds while people
+talk (*tick*), and when somebody reports one of its parties. Times are those at which the log took an event, one clock
+for all switches: the clock of a switch that is wrong must not make a short call look long.
+
+The table is bounded by count and age; what is forgotten is only not intercepted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from antifraud.decision.facts import ROW, Prepared
+from antifraud.domain import CallEvent, Decision, EventKind
+
+MOST_CALLS: Final = 100_000
+MOST_AGE_S: Final = 4 * 3_600.0
+TICK_S: Final = 10.0
+MOST_OF_ONE_NUMBER: Final = 256
+"""How many calls of one number are looked at because of one report."""
+MOST_DUE: Final = 1_024
+"""How many calls are looked at in one turn because their time has come; the others follow in the next."""
+_TRUNK_CLASS: Final = ROW.index("trunk_class")
+_PASSED_ON: Final = ("allow", "label")
+"""Verdicts after which the caller talks to whom they called; else they talk to a desk or to nobody."""
+
+Key = tuple[str, str]
+"""The switch and its Call-ID."""
+
+
+class OpenCall(msgspec.Struct, gc=False):
+    """A call from its setup on. ``began`` and ``answered`` (None: not yet) are log times, epoch seconds.
+
+    ``event`` is the setup with its numbers normalised, ``score`` what the model said then. ``judged``: its decision is
+    known and let it through; a call of which that is not known is never ended. ``fired`` are the rules that have hit
+    it, ``released`` whether a release was asked for.
+    """
+
+    event: CallEvent
+    began: float
+    score: float | None = None
+    judged: bool = False
+    answered: float | None = None
+    due: float = 0.0
+    fired: tuple[str, ...] = ()
+    released: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Where it is found."""
+        return self.event.switch, self.event.call_id
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A call to be looked at: ``on`` answer, tick or report, at log time ``at``; ``report`` is what was said of it."""
+
+    call: OpenCall
+    on: str
+    at: float
+    report: CallEvent | None = None
+
+
+class CallsInProgress:
+    """The calls of one shard that go on. ``counts`` says what was forgotten."""
+
+    def __init__(self, *, most: int = MOST_CALLS, most_age_s: float = MOST_AGE_S, tick_s: float = TICK_S) -> None:
+        self._most, self._most_age_s, self._tick_s = most, most_age_s, tick_s
+        self._calls: dict[Key, OpenCall] = {}
+        self._of_number: dict[str, dict[Key, None]] = {}
+        self._ticks: deque[tuple[float, Key]] = deque()
+        self._moments: list[Moment] = []
+        self.now = 0.0
+        self.watched: frozenset[str] = frozenset()
+        """The moments that anybody wants to look at: answer, tick, report."""
+        self.counts: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def get(self, switch: str, call_id: str) -> OpenCall | None:
+        """The call, if it goes on."""
+        return self._calls.get((switch, call_id))
+
+    def follow(self, item: Prepared, at: float, decision: Decision | None = None) -> None:
+        """Take note of an event that the log took at ``at`` (epoch s); of a setup with its decision, if it is known."""
+        event = item.event
+        if at > self.now:
+            self.now = at
+        kind = event.kind
+        if kind is EventKind.SETUP:
+            self._set_up(item, at, decision)
+        elif kind is EventKind.ANSWER:
+            self._answer((event.switch, event.call_id), at)
+        elif kind is EventKind.RELEASE:
+            self._close((event.switch, event.call_id))
+        else:
+            self._report(event, at)
+
+    def _set_up(self, item: Prepared, at: float, decision: Decision | None) -> None:
+        event = item.event
+        key = event.switch, event.call_id
+        if key in self._calls or item.row[_TRUNK_CLASS] == "desk":
+            return
+        if decision is not None and decision.verdict not in _PASSED_ON:
+            return
+        calls = self._calls
+        if len(calls) >= self._most:
+            self._close(next(iter(calls)))
+            self.counts["calls_forgotten.many"] += 1
+        judged = decision is not None and not decision.protected
+        calls[key] = OpenCall(event, at, decision.score if decision is not None else None, judged)
+
+    def _answer(self, key: Key, at: float) -> None:
+        call = self._calls.get(key)
+        if call is None or call.answered is not None:
+            return
+        call.answered, call.due = at, at + self._tick_s
+        self._enter(call)
+        if "answer" in self.watched:
+            self._moments.append(Moment(call, "answer", at))
+
+    def _enter(self, call: OpenCall) -> None:
+        """From now on it ticks, and is found by its numbers."""
+        key = call.key
+        self._ticks.append((call.due, key))
+        for number in (call.event.caller, call.event.callee):
+            if number:
+                self._of_number.setdefault(number, {})[key] = None
+
+    def _close(self, key: Key) -> None:
+        call = self._calls.pop(key, None)
+        if call is None or call.answered is None:
+            return
+        for number in (call.event.caller, call.event.callee):
+            found = self._of_number.get(number)
+            if found is not None:
+                found.pop(key, None)
+                if not found:
+                    del self._of_number[number]
+
+    def _report(self, event: CallEvent, at: float) -> None:
+        # What the engine itself writes into the log is no news of a call that goes on.
+        if event.source == "engine" or "report" not in self.watched:
+            return
+        reported = self._of_number.get(event.caller, {})
+        for count, key in enumerate(reported):
+            if count >= MOST_OF_ONE_NUMBER:
+                self.counts["calls_not_looked_at"] += len(reported) - count
+                break
+            self._moments.append(Moment(self._calls[key], "report", at, event))
+
+    def advance(self, now: float) -> bool:
+        """Let the time come to ``now`` (epoch s); whether there is more to look at than one turn can take."""
+        self.now = now = max(self.now, now)
+        self._forget_old(now - self._most_age_s)
+        ticks, watched = self._ticks, "tick" in self.watched
+        while ticks and ticks[0][0] <= now:
+            if len(self._moments) >= MOST_DUE:
+                return True
+            due, key = ticks.popleft()
+            call = self._calls.get(key)
+            if call is None or call.due != due or call.released:
+                continue
+            call.due = now + self._tick_s
+            ticks.append((call.due, key))
+            if watched:
+                self._moments.append(Moment(call, "tick", now))
+        return False
+
+    @property
+    def next_tick(self) -> float | None:
+        """The log time at which a call is due next (epoch s); None when none is."""
+        return self._ticks[0][0] if self._ticks else None
+
+    def _forget_old(self, began: float) -> None:
+        while self._calls:
+            key, call = next(iter(self._calls.items()))
+            if call.began > began:
+                return
+            self._close(key)
+            self.counts["calls_forgotten.old"] += 1
+
+    def take(self) -> list[Moment]:
+        """The moments since the last call."""
+        moments, self._moments = self._moments, []
+        return moments
+
+    # Kept over a restart
+
+    def dump(self) -> list[OpenCall]:
+        """All calls, oldest first, as ``restore`` takes them."""
+        return list(self._calls.values())
+
+    def restore(self, calls: Iterable[OpenCall]) -> None:
+        """Have these calls and no others, oldest first."""
+        self._calls.clear()
+        self._of_number.clear()
+        self._ticks.clear()
+        self._moments.clear()
+        for call in calls:
+            self._calls[call.key] = call
+        for call in sorted(self.open(), key=lambda one: one.due):
+            self._enter(call)
+
+    def open(self) -> Iterator[OpenCall]:
+        """The calls that are answered."""
+        return (call for call in self._calls.values() if call.answered is not None)
+
+    def learn(self, decision: Decision) -> None:
+        """Take what was decided, before a restart, of a call that is followed again."""
+        call = self._calls.get((decision.switch, decision.call_id))
+        if call is None:
+            return
+        if decision.on:
+            call.fired += tuple(reason.by for reason in decision.reasons if reason.by not in call.fired)
+            call.released = call.released or decision.verdict == "release"
+        elif decision.verdict not in _PASSED_ON:
+            self._close(call.key)
+        else:
+            call.score, call.judged = decision.score, not decision.protected
