@@ -1,11 +1,13 @@
 """The engine through real Redis beside an *echo* engine, in one run: the same transport, once without thinking.
 
-    .venv/bin/python benchmarks/engine.py [--calls N] [--window N]
+    .venv/bin/python benchmarks/engine.py [--calls N] [--window N] [--challenger NAME/VERSION]
 
-Both run as processes of their own against a private Redis. A feeder appends calls in waves of ``window`` (with the
+With ``--challenger`` a third one runs: the engine with a second model that scores every call beside the first.
+
+All run as processes of their own against a private Redis. A feeder appends calls in waves of ``window`` (with the
 answers and releases that belong between them), waits for the verdicts of a wave and appends the next, and measures
-calls a second and the time from the append of a wave to each of its verdicts. Prints JSON: both figures and their
-ratio. The machine's noise hits both alike, so compare the ratio, not the figures, between runs.
+calls a second and the time from the append of a wave to each of its verdicts. Prints JSON: all figures and their
+ratio. The machine's noise hits all alike, so compare the ratio, not the figures, between runs.
 """
 
 from __future__ import annotations
@@ -100,10 +102,11 @@ def feed(url: str, events: list[CallEvent], calls: int, window: int) -> dict[str
 
 
 def main() -> None:
-    """Run both and print the comparison."""
+    """Run all of them and print the comparison."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--window", type=int, default=64)
+    parser.add_argument("--challenger", metavar="NAME/VERSION", default="")
     parser.add_argument("--echo", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.echo:
@@ -112,14 +115,17 @@ def main() -> None:
     events = [item.event for item in simulate("demo", 7, calls=options.calls, start_ts=1.8e9, rate=200.0)]
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="af") as directory:
-        for name in ("echo", "engine"):
+        for name in ("echo", "engine", *(("with_challenger",) if options.challenger else ())):
             with EmbeddedRedis() as redis:
+                engine = [sys.executable, "-m", "antifraud.cli", "engine", f"--redis={redis.url}"]
                 command = {
                     "echo": [sys.executable, __file__, "--echo", redis.url],
-                    "engine": [sys.executable, "-m", "antifraud.cli", "engine", f"--redis={redis.url}",
-                               f"--snapshots={directory}"],
-                }[name]  # fmt: skip
+                    "engine": [*engine, f"--snapshots={directory}/engine"],
+                    "with_challenger": [*engine, f"--snapshots={directory}/with_challenger"],
+                }[name]
                 environment = {**os.environ, "ANTIFRAUD_SHARD": SHARD}
+                if name == "with_challenger":
+                    environment["ANTIFRAUD_CHALLENGER"] = options.challenger
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
                 try:
                     assert process.stdout is not None
@@ -138,6 +144,9 @@ def main() -> None:
         **figures,
         "engine_to_echo_calls_per_s": round(ratio, 3),
     }
+    if options.challenger:
+        ratio = figures["with_challenger"]["calls_per_s"] / figures["engine"]["calls_per_s"]
+        result["with_challenger_to_engine_calls_per_s"] = round(ratio, 3)
     print(json.dumps(result, indent=2))
 
 

@@ -4,9 +4,9 @@
     python -m benchmarks.kamailio --rates 1000,2000,3000 --seconds 20 --modes unjudged,async
 
 Four SIPp send a quarter of the calls each: those that are allowed, labelled, diverted and blocked. Each expects its
-own answer, so that a wrong one is a failed call. Beside them one caller a few times a second is measured to the microsecond
-(SIPp's own clock steps in milliseconds): from the INVITE to the next hop's answer. Everything real runs on this machine,
-SIPp and the next hop included, and takes its share of it. JSON on standard output.
+own answer, so that a wrong one is a failed call. Beside them one caller is measured to the microsecond, a few times a
+second (SIPp's own clock steps in milliseconds): from the INVITE to the next hop's answer. Everything real runs on this
+machine, SIPp and the next hop included, and takes its share of it. JSON on standard output.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""``antifraud agent NAME``: carries out on one switch what the engine commands; and how the agents are, for doctor."""
+"""``antifraud agent NAME``: carries out on one switch what the engine commands."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 from antifraud.cli.assembly import read_settings, settings_options
 from antifraud.cli.extensions import load_extension
 from antifraud.cli.processes import ready, require_redis, serve, start_logging, until
-from antifraud.domain import UsageError
+from antifraud.domain import ConfigError, UsageError
 from antifraud.queues.commands import is_switch
+from antifraud.settings.schema import LISTEN
 
 GROUP = "antifraud.agents"
 
@@ -41,6 +43,7 @@ def agent(name: str, switch: str, assignments: tuple[str, ...], verbose: bool, *
         )
     options = {key: value for key, value in section.items() if key not in ("enabled", "agent")}
     options.update(_assigned(assignments))
+    listen = _listen(switch, options.pop("metrics", "") or "")
     region = settings.switches[switch].region if switch in settings.switches else ""
     if not region:
         click.echo(
@@ -54,9 +57,31 @@ def agent(name: str, switch: str, assignments: tuple[str, ...], verbose: bool, *
         serving = made.run(
             shard=settings.shard, switch=switch, region=region, redis_url=url, options=options, ready=ready
         )
-        await until(stop, serving)
+        if not listen:
+            await until(stop, serving)
+            return
+        from antifraud.cli.agent_metrics import AgentBoard, AgentCollector, keep_figures
+        from antifraud.engine.metrics import MetricsServer
+
+        board = AgentBoard()
+        try:
+            server = MetricsServer(listen, board, AgentCollector(board, switch))
+        except ConfigError as error:
+            what = str(error).replace("metrics.listen", f"agents.{switch}.metrics")
+            raise ConfigError(what, hint="another program may listen there already; name a free address") from None
+        with server:
+            await until(stop, serving, keep_figures(url, settings.shard, switch, board))
 
     serve(part)
+
+
+def _listen(switch: str, text: object) -> str:
+    """The address that the agent's figures are served on; UsageError when it is none."""
+    if text and (not isinstance(text, str) or re.fullmatch(LISTEN, text) is None):
+        raise UsageError(
+            f"agents.{switch}.metrics {str(text)[:80]!r} is no address and port", hint="write 127.0.0.1:9465"
+        )
+    return str(text)
 
 
 def _assigned(assignments: tuple[str, ...]) -> Mapping[str, Any]:

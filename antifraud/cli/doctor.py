@@ -93,7 +93,13 @@ def _look(where: dict[str, Any]) -> Iterator[Finding]:
     yield from _calendar(settings.rules_dir)
     yield from _memory(settings)
     made: list[Decider] = []
-    yield from _checked("model", lambda: _model(settings, made))
+    parameters = list(_checked("parameters", lambda: _parameters(settings)))
+    yield from parameters
+    if all(finding.state == "ok" for finding in parameters):
+        yield from _checked("model", lambda: _model(settings, made))
+    else:
+        text = "not looked at: what regions set does not fit the rules"
+        yield Finding("model", "warn", text, "mend what is said under parameters first")
     if made and settings.challenger is not None:
         yield _challenger(made[0])
     yield from _directory("snapshots", settings.snapshot_dir)
@@ -165,6 +171,15 @@ def _calendar(rules_dir: Path) -> Iterator[Finding]:
         yield Finding("calendar", "ok", f"{len(local.holidays)} holidays, to the end of {local.last_year}")
 
 
+def _parameters(settings: Any) -> str:
+    """Whether what regions set of the rules' parameters fits the rules."""
+    from antifraud.cli.rule_parameters import check_rule_parameters
+
+    check_rule_parameters(settings)
+    count = sum(len(values) for region in settings.regions.values() for values in region.policy.rules.values())
+    return f"regions set {count} of the rules' parameters, and all of them fit" if count else "no region sets any"
+
+
 def _model(settings: Any, made: list[Decider]) -> str:
     from antifraud.cli.assembly import SCRATCH_BYTES, build_decider
     from antifraud.features import Limits
@@ -226,6 +241,7 @@ def _directory(area: str, path: Path) -> Iterator[Finding]:
 
 
 async def _redis(settings: Any) -> list[Finding]:
+    from antifraud.cli.agent_states import agent_states
     from antifraud.cli.run_time_lists import written
     from antifraud.queues import REDIS_ERRORS, Keys, connect, find_server, shown_url
 
@@ -297,6 +313,9 @@ async def _redis(settings: Any) -> list[Finding]:
             text = f"interception is switched off by {who}: {why}"
             findings.append(Finding("kill switch", "warn", text, "append op revive to the control stream"))
         findings.append(_run_time_lists(await written(client, keys.lists)))
+        enabled = [name for name, options in settings.agents.items() if options.get("enabled", False)]
+        states = await agent_states(client, keys, enabled)
+        findings.extend(Finding("agents", one.state, one.text, one.hint) for one in states)
         quarantined = await client.xlen(keys.quarantine)
         findings.append(Finding("streams", "ok", f"calls {calls:,}, quarantine {quarantined:,}"))
         counters: Any = await client.hgetall(keys.counters)

@@ -98,13 +98,12 @@ def fail_policy(switch: str, style: str, directory: Path | None) -> None:
 
 
 def kamailio(policy: SwitchFail) -> str:
-    """The policy as a file that is included before antifraud.cfg."""
+    """The policy as the file antifraud_fail.cfg, which antifraud.cfg includes."""
     lines = [
         f"# Fail policy of switch {policy.switch} (region {policy.region}, ceiling {policy.ceiling}), written by",
         f"# `antifraud config fail-policy --switch {policy.switch} --format kamailio`.",
-        "# Include it before antifraud.cfg.",
+        "# As antifraud_fail.cfg beside antifraud.cfg; `#!define ANTIFRAUD_FAIL_POLICY` before the include takes it.",
         "",
-        "#!define ANTIFRAUD_FAIL_POLICY",
         f"#!define ANTIFRAUD_FAIL_LABEL {_text(policy.label)}",
         f"#!define ANTIFRAUD_FAIL_CODE {_text(str(policy.refuse.status))}",
         f"#!define ANTIFRAUD_FAIL_PHRASE {_text(policy.refuse.phrase)}",

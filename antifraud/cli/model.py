@@ -18,7 +18,7 @@ from antifraud.cli.model_evaluate import evaluate
 from antifraud.cli.model_explain import explain
 from antifraud.cli.model_promote import promote
 from antifraud.cli.model_train import How, Trained, check_journal, train_on_calls, training_options
-from antifraud.domain import ModelError, Problem, Stage, UsageError
+from antifraud.domain import Problem, Stage, UsageError
 
 if TYPE_CHECKING:
     from antifraud.scoring.training import Options

@@ -17,6 +17,7 @@ from antifraud.domain import UsageError
 
 if TYPE_CHECKING:
     from antifraud.backtest.seed_trials import Trial
+    from antifraud.cli.model_evaluate import Contests
     from antifraud.scoring import Model
 
 _MOST_KEPT: Final = 1 << 20
@@ -69,6 +70,7 @@ def certificate(
     violated, or all together are; 2: used wrongly.
     """
     from antifraud.backtest.seed_trials import summary
+    from antifraud.cli.model_evaluate import contests
     from antifraud.scoring import Model
     from antifraud.settings import data_dir
     from antifraud.simulator import find_scenario, load_scenario
@@ -82,7 +84,7 @@ def certificate(
         load_scenario(find_scenario(scenario, data_dir("config", config_dir or None)))
     loaded = Model.load(directory)
     _refuse_known(loaded, numbers, scenarios)
-    seal = _seal(loaded, rules_dir, config_dir, calls)
+    seal = _seal(contests(loaded, rules_dir, config_dir), calls)
     asked = [
         _Asked(str(directory), scenario, seed, calls, rules_dir, config_dir, seal)
         for scenario in scenarios
@@ -107,12 +109,9 @@ def _refuse_known(loaded: Model, numbers: Sequence[int], scenarios: Sequence[str
         )
 
 
-def _seal(loaded: Model, rules_dir: str, config_dir: str, calls: int) -> str:
+def _seal(fresh: Contests, calls: int) -> str:
     """What a kept result must have been made with to count: the model, the rules, the configuration, the calls."""
-    from antifraud.cli.model_evaluate import contests
-
-    fresh = contests(loaded, rules_dir, config_dir)
-    return f"{loaded.id} bundle {fresh.bundle.digest} configuration {fresh.policy.digest} calls {calls}"
+    return f"{fresh.model.id} bundle {fresh.bundle.digest} configuration {fresh.policy.digest} calls {calls}"
 
 
 def _trials(asked: Sequence[_Asked], keep: Path | None, processes: int) -> list[Trial]:
@@ -165,7 +164,13 @@ def _run(one: _Asked) -> Trial:
     from antifraud.scoring import Model
 
     loaded = Model.load(Path(one.directory))
-    contest = contests(loaded, one.rules_dir, one.config_dir).contest()
+    fresh = contests(loaded, one.rules_dir, one.config_dir)
+    if _seal(fresh, one.calls) != one.seal:
+        raise UsageError(
+            "the model, the rules or the configuration changed while this ran",
+            hint="start it again when they are as they shall be",
+        )
+    contest = fresh.contest()
     source = wanted((), str(one.seed), one.calls, 1.0, one.scenario, one.config_dir)
     for name, items in sources(source):
         contest.add(items, name)

@@ -42,9 +42,10 @@ def promote(
 ) -> None:
     """Take the model in DIRECTORY to the next stage, or back; its scores, thresholds and id stay.
 
-    draft, shadow, canary, enforce: none is skipped on the way up. Going back needs no second person.
+    draft, shadow, canary, enforce: none is skipped on the way up. Going back needs no second person. Exit code 1 when
+    something stands against it.
     """
-    from antifraud.decision.model_promotion import promoted, promotion_problems
+    from antifraud.decision.model_promotion import promoted, promotion_problems, told
     from antifraud.scoring import Model, read_manifest, write_manifest
     from antifraud.scoring.manifest import Promotion
     from antifraud.scoring.model import MANIFEST
@@ -59,13 +60,15 @@ def promote(
     wanted = Promotion(Stage(stage), by, why, when, percent if percent is not None else 0.0, approvals)
     problems = promotion_problems(loaded.manifest, wanted, despite_certificate=despite_certificate)
     if problems:
-        raise ModelError.of(problems)
+        click.echo(ModelError.of(problems).render(), err=True)
+        raise SystemExit(1)
     if despite_certificate:
         wanted = msgspec.structs.replace(wanted, why=f"{why.strip()} (despite the certificate)")
     path = directory / MANIFEST
     part = directory / f".{MANIFEST}.part"
     try:
-        write_manifest(promoted(loaded.manifest, wanted), part)
+        changed = promoted(loaded.manifest, wanted)
+        write_manifest(changed, part)
         read_manifest(part)
         part.replace(path)
     except OSError as error:
@@ -78,4 +81,6 @@ def promote(
         click.echo(msgspec.json.encode(result).decode())
     else:
         click.echo(f"{loaded.id}: {loaded.stage.value} -> {stage}{share}")
+        for line in told(changed.history):
+            click.echo(f"  {line}")
         click.echo("engines take it when they are started again", err=True)

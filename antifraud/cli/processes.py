@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ import yaml
 
 from antifraud.cli.assembly import assemble, memory_limits, passed_on, read_settings, settings_options
 from antifraud.cli.extensions import load_extension
+from antifraud.cli.rule_parameters import refuse_unfit
 from antifraud.cli.supervisor import PARENT
 from antifraud.domain import ConfigError, Problem, QueueError, UsageError
 
@@ -108,7 +110,8 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
     # Before the rules are read: what changes from here on is noticed later.
     state = rules_state(read_settings(where).rules_dir)
     settings, decider = assemble(where, live=True)
-    rules = RulesPlace(settings.rules_dir, settings.utc_offset_min, state)
+    check = partial(refuse_unfit, settings)
+    rules = RulesPlace(settings.rules_dir, settings.utc_offset_min, state, check)
     url = require_redis(settings.redis.url)
     options = EngineOptions(
         shard=settings.shard,

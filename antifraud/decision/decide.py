@@ -21,6 +21,7 @@ from antifraud.decision.challenger import UNSCORED, Scores, Seat, asked, seated
 from antifraud.decision.desks import DeskBoard
 from antifraud.decision.facts import MODEL_FACTS, ROW, FactBook, Prepared
 from antifraud.decision.fail import FailReason, Fallback, fallback
+from antifraud.decision.feedback import stopped_report
 from antifraud.decision.policy import Policy, RegionPolicy
 from antifraud.decision.texts import say
 from antifraud.domain import (
@@ -43,10 +44,13 @@ from antifraud.scoring import Model
 MAX_REASONS: Final = 8
 _NOTHING: Final[tuple[Reason, ...]] = ()
 _VERDICTS: Final = {verdict.word: verdict for verdict in Verdict}
+_STOPPING: Final = ("divert", "block")
 _TRUNK_CLASS: Final = ROW.index("trunk_class")
 _CALLEE_COUNTRY: Final = ROW.index("callee_country")
 _HOME: Final = ROW.index("home_country")
 _DESK: Final = "desk"
+CHALLENGES_PASSED: Final = "caller_challenges_passed_24h"
+"""The window by which a caller who has passed a challenge is known, where the rules have it."""
 
 
 class _Region(msgspec.Struct, frozen=True):
@@ -124,6 +128,8 @@ class Decider:
         seat = seated(model, bundle.windows.digests, regions) if model is not None else None
         within = {code: _Region(region, bundle.rules.params(region.params)) for code, region in regions.items()}
         self._regions, self._bundle, self._seat = within, bundle, seat
+        names = bundle.windows.names
+        self._passed = names.index(CHALLENGES_PASSED) if CHALLENGES_PASSED in names else -1
 
     def _challenge(self, challenger: Model) -> None:
         """Have ``challenger`` score beside the model; where it does not fit, ``challenger_refused`` says why."""
@@ -152,10 +158,22 @@ class Decider:
         """As ``absorb``, of events that are prepared."""
         self.fold.fold([item.event for item in prepared], [item.row for item in prepared])
 
-    def vectors(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
-        """Fold ``events``; the feature vectors of the setups among them: float64[n_setups, n_features]."""
+    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None) -> npt.NDArray[np.float64]:
+        """Fold ``events``; the feature vectors of the setups among them: float64[n_setups, n_features].
+
+        ``stops`` is given a report for each setup that full enforcement of the rules, without any score, would have
+        stopped: ``absorb`` them, and windows count stopped calls as they do live.
+        """
         prepared = [self._facts.prepare(event) for event in events]
-        values, _duplicate, setups = self._fold(prepared)
+        values, duplicate, setups = self._fold(prepared)
+        if stops is not None:
+            windows = values.tolist()
+            for position, item in enumerate(setups):
+                decision = self._judge(item, windows[position], UNSCORED, bool(duplicate[position]))
+                if decision.full_verdict in _STOPPING and not (decision.duplicate or decision.protected):
+                    report = stopped_report(item.event)
+                    if report is not None:
+                        stops.append(report)
         return self._matrix(values, setups)
 
     def decide(self, events: Sequence[CallEvent]) -> list[Decision]:
@@ -253,7 +271,8 @@ class Decider:
             hits = self._bundle.rules.evaluate(row, region.params)
             if self.numbers:
                 hits = with_blocked(hits, self.numbers.get(item.event.caller), item.region, item.event.ts)
-            return self._weigh(item, region, hits, scores, duplicate)
+            passed = self._passed >= 0 and windows[self._passed] >= 1
+            return self._weigh(item, region, hits, scores, duplicate, passed)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in judging one call, the call goes on
             self.failures += 1
             fell = self._fallen_back(item, region)
@@ -285,14 +304,18 @@ class Decider:
         )
 
     def _weigh(
-        self, item: Prepared, region: _Region, hits: Sequence[Hit], scores: Scores, duplicate: bool
+        self,
+        item: Prepared,
+        region: _Region,
+        hits: Sequence[Hit],
+        scores: Scores,
+        duplicate: bool,
+        passed: bool = False,
     ) -> Decision:
         language = region.policy.language
         by_score, rival = scores.asks, scores.rival_asks
         if not hits and by_score is Verdict.ALLOW:
-            return self._decision(
-                item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, scores, duplicate, rival=rival
-            )
+            return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, scores, duplicate, rival=rival)
 
         full = carried = by_score
         model_stage = self._model_stage(item.event.caller)
@@ -349,6 +372,7 @@ class Decider:
             code=code,
             block_s=block_s,
             block_by=block_by,
+            passed=passed,
         )
 
     def _decision(
@@ -368,6 +392,7 @@ class Decider:
         code: int = 0,
         block_s: float = 0.0,
         block_by: str = "",
+        passed: bool = False,
     ) -> Decision:
         event, policy = item.event, region.policy
         # A call that belongs to no region that we know is watched and left alone.
@@ -392,6 +417,10 @@ class Decider:
                     )
                     verdict, code = fell.verdict, fell.code
                 reasons = (*reasons, Reason("desk", verdict.word, say("desk_full", policy.language)))
+        if verdict is Verdict.CHALLENGE and passed:
+            # Asked no more than once; what would be diverted or blocked under a higher ceiling still warns the callee.
+            verdict = Verdict.ALLOW if carried <= Verdict.CHALLENGE else Verdict.LABEL
+            reasons = (*reasons, Reason("challenge", verdict.word, say("passed", policy.language)))
         if verdict is Verdict.DIVERT:
             target = target or policy.desk
         elif verdict is Verdict.CHALLENGE:

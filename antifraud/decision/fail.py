@@ -77,11 +77,16 @@ class FailPolicy(msgspec.Struct, frozen=True):
         return self.said(trunk_class, reason) or FailAction.ALLOW
 
     def under(self, ceiling: Ceiling, trunk_class: str, reason: FailReason) -> FailAction:
-        """The rung that is carried out under ``ceiling``: one that refuses is a label where nothing may be refused."""
+        """The rung that is carried out under ``ceiling``: one that refuses is a label where nothing may be refused, and
+        of ``national_only`` only on the trunks whose calls it would refuse, as far as the trunk tells."""
         wanted = self.rung(trunk_class, reason)
         if ceiling.verdict < Verdict.LABEL or trunk_class == DESK_TRUNK:
             return FailAction.ALLOW
-        return wanted if ceiling.verdict is Verdict.BLOCK else min(wanted, FailAction.LABEL)
+        if ceiling.verdict is Verdict.BLOCK:
+            return wanted
+        if wanted is FailAction.NATIONAL_ONLY and trunk_class != "international":
+            return FailAction.ALLOW
+        return min(wanted, FailAction.LABEL)
 
 
 class Fallback(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@
 ``GET /cards/<decision id>``              the card (see ``antifraud.desk.card``); 404 when there is no such decision
 ``POST /cards/<decision id>/outcome``     ``{"label": "fraud" | "honest" | "unclear", "who": …, "note": …}``: *fraud*
                                           and *honest* become a report about the caller. Repeated, it changes nothing
+``POST /cards/<decision id>/challenge``   ``{"passed": true}``: what came of a challenge, for the machine that asks
 ``POST /desks/<name>/free``               ``{"free": 3}``: how many more calls the desk can take now
 ``GET /desks``                            what each desk last said, and how many of its places are taken
 ``GET /health``                           whether Redis is reached; the only one without a token
@@ -35,7 +36,16 @@ from aiohttp import web
 
 from antifraud.desk.card import Explain, make_card
 from antifraud.desk.cases import OUTCOMES, CaseBook, Outcome
-from antifraud.domain import AntifraudError, CallEvent, ConfigError, Decision, EventError, EventKind, QueueError
+from antifraud.domain import (
+    AntifraudError,
+    CallEvent,
+    ConfigError,
+    Decision,
+    EventError,
+    EventKind,
+    QueueError,
+    Verdict,
+)
 from antifraud.journal.lookup import find_decision
 from antifraud.numbering import Numbering
 from antifraud.queues import REDIS_ERRORS, Keys, check_cancelled, decode_decision, encode_event
@@ -43,6 +53,9 @@ from antifraud.queues.streams import CALLS_MAXLEN
 
 OUTCOMES_MAXLEN: Final = 100_000
 STATE_MAXLEN: Final = 10_000
+CHALLENGE_S: Final = 120.0
+"""How long after the set-up a digit counts."""
+
 _LOG: Final = logging.getLogger("antifraud.desk")
 _BODY: Final = 4_096
 _REQUEST_S: Final = 5.0
@@ -93,6 +106,12 @@ class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str = ""
 
 
+class _Passed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of what came of a challenge."""
+
+    passed: bool
+
+
 class _Free(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a desk's word on itself."""
 
@@ -135,6 +154,7 @@ class CardService:
         app.router.add_get("/health", self._health)
         app.router.add_get("/cards/{id}", self._card)
         app.router.add_post("/cards/{id}/outcome", self._outcome)
+        app.router.add_post("/cards/{id}/challenge", self._challenge)
         app.router.add_get("/desks", self._list_desks)
         app.router.add_post("/desks/{name}/free", self._free)
         return app
@@ -309,6 +329,30 @@ class CardService:
         _LOG.info("decision %s: %s, says %s", decision.id, outcome.label, outcome.who)
         return _answer(201, outcome)
 
+    async def _challenge(self, request: web.Request) -> web.Response:
+        said = await _body(request, _Passed)
+        if said is None:
+            return _answer(400, {"error": "this says not what came of it", "hint": 'send {"passed": true} or false'})
+        decision = await self._decision(request.match_info["id"])
+        if decision is None:
+            return _unknown()
+        if decision.verdict != Verdict.CHALLENGE.word:
+            return _answer(409, {"error": f"the call was not challenged: {decision.verdict}", "hint": "see its card"})
+        late = time.time() - decision.ts > CHALLENGE_S
+        if late and said.passed:
+            hint = f"a digit counts for {CHALLENGE_S:.0f} seconds after the call came in"
+            return _answer(409, {"error": "too late", "hint": hint})
+        fresh = await self._redis.set(
+            f"{self._keys.prefix}challenged:{decision.id}", 1, nx=True, ex=int(2 * CHALLENGE_S)
+        )
+        label = "passed" if said.passed else "failed"
+        if fresh and decision.caller:
+            # The identity of a report is its call and its numbers: said twice, it is counted once.
+            outcome = Outcome(decision.id, label, "", time.time())
+            report = encode_event(_report(decision, outcome, source="challenge"))
+            await self._redis.xadd(self._keys.calls, cast("Any", report), maxlen=CALLS_MAXLEN, approximate=True)
+        return _answer(201 if fresh else 200, {"decision": decision.id, "passed": said.passed})
+
     async def _free(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         said = await _body(request, _Free)
@@ -336,18 +380,18 @@ class CardService:
         return _answer(200, {name: {"taken": number, "said": words.get(name)} for name, number in taken.items()})
 
 
-def _report(decision: Decision, outcome: Outcome) -> CallEvent:
+def _report(decision: Decision, outcome: Outcome, source: str = "desk") -> CallEvent:
     return CallEvent(
         kind=EventKind.REPORT,
         call_id=decision.call_id,
         ts=outcome.at,
-        source="desk",
+        source=source,
         switch=decision.switch,
         trunk=decision.trunk,
         caller_raw=decision.caller,
         callee_raw=decision.callee,
         label=outcome.label,
-        reporter="desk",
+        reporter=source,
         weight=1.0,
     )
 

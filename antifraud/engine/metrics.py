@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
 from threading import BoundedSemaphore, Lock, Thread, Timer
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self, cast
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -150,14 +150,26 @@ class FigureCollector(Collector):
             yield family
 
 
-class MetricsServer:
-    """Answers GET /metrics on ``listen`` (``host:port``) in a thread of its own from entering to leaving."""
+class Copies(Protocol):
+    """What an answer is worked out from: a new object whenever there is something new to tell."""
 
-    def __init__(self, listen: str, board: Board) -> None:
+    @property
+    def figures(self) -> object:
+        """The last copy."""
+        ...
+
+
+class MetricsServer:
+    """Answers GET /metrics on ``listen`` (``host:port``) in a thread of its own from entering to leaving.
+
+    ``collector`` makes families of the copies on ``board``; left out, ``board`` is an engine's.
+    """
+
+    def __init__(self, listen: str, board: Copies, collector: Collector | None = None) -> None:
         host, _, port = listen.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         registry = CollectorRegistry()
-        registry.register(FigureCollector(board))
+        registry.register(collector if collector is not None else FigureCollector(cast("Board", board)))
         try:
             (family, _kind, _protocol, _name, address), *_ = socket.getaddrinfo(
                 host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -196,7 +208,7 @@ class _Server(ThreadingMixIn, HTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, family: socket.AddressFamily, address: Any, board: Board, registry: CollectorRegistry) -> None:
+    def __init__(self, family: socket.AddressFamily, address: Any, board: Copies, registry: CollectorRegistry) -> None:
         self.address_family = family
         self._board = board
         self._registry = registry

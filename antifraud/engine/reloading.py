@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -50,11 +51,16 @@ main()
 
 
 class RulesPlace(msgspec.Struct, frozen=True):
-    """Where an engine's rules lie, the local time of its calls, and what the files looked like when they were read."""
+    """Where an engine's rules lie, the local time of its calls, and what the files looked like when they were read.
+
+    ``check`` raises ConfigError where what regions set does not fit the parameters that rules declare (rule →
+    parameter → value), with the place in config/ that says it. Any thread calls it.
+    """
 
     directory: Path
     utc_offset_min: int
     state: RulesState = UNKNOWN
+    check: Callable[[Mapping[str, Mapping[str, Any]]], None] | None = None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -141,6 +147,8 @@ class Reloader:
                 refused = _fault(reply.crash.strip().rpartition("\n")[2])
             if refused is None:
                 bundle = read_bundle(written, current, self._pause)
+                if self._place.check is not None:
+                    self._place.check(bundle.rules.defaults)
                 ahead = self._lists.prepare(bundle)
                 return Loaded(bundle, None, state, time.monotonic() - begun, ahead)
         except AntifraudError as error:

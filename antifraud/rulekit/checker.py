@@ -108,7 +108,7 @@ _KINDS: Final = {
     "condition": "a condition",
     "list": "a list",
 }
-_LATER: Final = {"answer": "answer", "release": "release", "report": "report", "talk": "answer"}
+_LATER: Final = {"answer": "answer", "release": "release", "report": "first report", "talk": "answer"}
 _LIST_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "trunks": ("trunk", "switch", "source"),
     "user_agents": ("user_agent",),

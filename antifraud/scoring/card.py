@@ -16,6 +16,12 @@ _SYNTHETIC: Final = (
     "makes, not on a real network. Whatever its stage, keep the ceiling of your regions at shadow on your own "
     "traffic, compare, and train it again on your own labels before it blocks anybody."
 )
+_REPORTED: Final = (
+    "**Labelled by reports.** Fraud is what subscribers, the desk or analysts had reported by the end of the training "
+    "time; every other call that was old enough counts as honest. Fraud that nobody reported stands among the honest "
+    "calls: fewer honest calls are hit than the figures say, and what nobody reports is not learnt. Compare it in "
+    "shadow before it blocks anybody."
+)
 _BOUND: Final = (
     "Exact binomial bound (Clopper-Pearson) on a slice that neither the trees nor the calibration saw; the number of "
     "errors allowed followed from the size of the slice before a score was looked at. It assumes that calls are "
@@ -53,7 +59,8 @@ def card_text(manifest: Manifest) -> str:
         return _numbers_card(manifest)
     training, metrics = manifest.training, manifest.metrics
     slices = " / ".join(f"{n:,}" for n in training.get("slice_rows", []))
-    lines = [f"# {manifest.name} {manifest.version}", "", _SYNTHETIC, ""]
+    origin = _REPORTED if training.get("labels") == "reports" else _SYNTHETIC
+    lines = [f"# {manifest.name} {manifest.version}", "", origin, ""]
     lines.append(f"- digest `{manifest.digest}`, LightGBM {training.get('lightgbm', '?')}")
     lines.append(
         f"- {training.get('trees')} trees, at most {training.get('leaves')} leaves each, "

@@ -48,7 +48,6 @@ th, td { text-align:right; padding:5px 7px; border-bottom:1px solid var(--line);
 th { font-weight:600; vertical-align:bottom; color:var(--soft); white-space:normal; }
 th:first-child, td:first-child { text-align:left; }
 td small { color:var(--soft); font-weight:400; font-size:12px; }
-td small.causes { white-space:normal; display:block; min-width:220px; }
 tr.main td { font-weight:600; background:var(--panel); } .bad-text { color:var(--bad); font-weight:600; }
 .plots { display:grid; grid-template-columns:repeat(auto-fit,minmax(430px,1fr)); gap:20px; }
 figure { margin:0; } figure svg { width:100%; height:auto; }
@@ -338,30 +337,32 @@ _STATES: Final = {"shown": "shown to be kept", "open": "open", "violated": '<spa
 
 
 def _cold_start(report: Tree) -> str:
-    rows = []
+    rows, causes = [], []
     for one in report["cold_start"]:
         engine = one["systems"]["rules_and_score"]
         cells = [_SPANS[one["span"]], f"{one['honest_calls']:,}"]
         for part in (engine["stopped"], engine["blocked"], one["blocked_by_score"]):
             cells += [_bounded(part), _STATES[part["state"]]]
-        cells += [f"{one['fraud_calls']:,}", _figure(engine["recall"])]
-        causes = [
-            f"{_text(cause['name'])} {cause['calls']:,}"
-            for key in ("honest_stopped_by", "honest_stopped_behaviours", "leading")
-            for cause in one[key][:3]
-        ]
-        cells.append(f'<small class="causes">{", ".join(causes)}</small>')
-        rows.append((cells, False))
+        rows.append(([*cells, f"{one['fraud_calls']:,}", _figure(engine["recall"])], False))
+        if engine["stopped"]["honest_calls"]:
+            keys = ("honest_stopped_by", "honest_stopped_behaviours", "leading")
+            causes.append(([_SPANS[one["span"]], *(_causes(one[key]) for key in keys)], False))
     head = [
         "the engine runs for", "honest calls", "stopped", "budget of divert", "blocked", "budget of block",
-        "score at block", "budget of block", "fraudulent calls", "stopped", "who stops honest calls; which; led by",
+        "score at block", "budget of block", "fraudulent calls", "stopped",
     ]  # fmt: skip
     note = (
-        "Each source begins with an engine that has seen nobody. Below each share its exact 95 % bounds: a budget is "
-        "shown to be kept when even the upper one is within it, violated when even the lower one is above it, and open "
-        "in between: too few calls to tell."
+        "Each source begins with an engine that has seen nobody. Below each count its share with exact 95 % bounds: a "
+        "budget is shown to be kept when even the upper one is within it, violated when even the lower one is above "
+        "it, and open in between: too few calls to tell. Led by: the feature that raises the score most, of honest "
+        "calls that the score alone stops."
     )
-    return _section("Cold start", _table(head, rows), note)
+    why = _table(["honest calls stopped", "by", "who they are", "led by"], causes) if causes else ""
+    return _section("Cold start", _table(head, rows) + why, note)
+
+
+def _causes(parts: Sequence[Tree]) -> str:
+    return ", ".join(f"{_text(one['name'])} {one['calls']:,}" for one in parts)
 
 
 def _permutations(report: Tree) -> str:
@@ -627,10 +628,12 @@ def _counted_rate(part: Tree) -> str:
 def _bounded(part: Tree) -> str:
     if part["share"] is None:
         return "–"
-    return (
-        f"{part['honest_calls']:,}<br><small>{_rate(part['share'])}: {_rate(part['at_least'])} to "
-        f"{_rate(part['at_most'])}</small>"
-    )
+    share, low, high = (_ten_thousandths(part[key]) for key in ("share", "at_least", "at_most"))
+    return f"{part['honest_calls']:,}<br><small>{share}: {low}–{high} in 10,000</small>"
+
+
+def _ten_thousandths(value: float) -> str:
+    return f"{value * 1e4:,.0f}" if value >= 1e-3 else f"{value * 1e4:.2g}"
 
 
 def _hits(part: Tree) -> str:

@@ -57,7 +57,7 @@ class RowPieces:
         for path in paths:
             try:
                 piece = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 raise ModelError(f"{path}: no piece of rows: {error}", hint="train again") from error
             if piece.ndim != 2 or piece.dtype != np.float64:
                 raise ModelError(f"{path}: {piece.dtype} of {piece.ndim} dimensions is no piece of rows")

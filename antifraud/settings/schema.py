@@ -435,11 +435,11 @@ _FAIL: Final = "allow, label, national_only, emergency_only or refuse"
 class FailSettings(_Section, frozen=True):
     """What becomes of calls on any trunk that nobody could decide about, by the reason."""
 
-    late: Annotated[FailAction, _meta(f"no verdict came by the deadline: {_FAIL}", f"one of {_FAIL}")] = "allow"
-    redis: Annotated[FailAction, _meta(f"Redis is gone, so that nobody can be asked: {_FAIL}", f"one of {_FAIL}")] = "allow"
-    overload: Annotated[FailAction, _meta(f"more calls wait than the switch may let wait: {_FAIL}", f"one of {_FAIL}")] = "allow"
+    late: Annotated[FailAction, _meta("no verdict came by the deadline", f"one of {_FAIL}")] = "allow"
+    redis: Annotated[FailAction, _meta("Redis is gone, so that nobody can be asked", f"one of {_FAIL}")] = "allow"
+    overload: Annotated[FailAction, _meta("more calls wait than the switch may let wait", f"one of {_FAIL}")] = "allow"
     bundle_missing: Annotated[
-        FailAction, _meta(f"the engine has no rules or no model that can judge the call: {_FAIL}", f"one of {_FAIL}")
+        FailAction, _meta("the engine has no rules or no model that can judge the call", f"one of {_FAIL}")
     ] = "allow"
     desk_full: Annotated[
         FailAction | None,

@@ -1,8 +1,9 @@
 """Labelled rows for training: simulated events through the same fold and facts as the live engine.
 
 Every source (a file, or a seed) gets a fresh decider, as a newly installed engine would be, so the rows include the
-cold start. Only setups become rows; nothing that happens after a setup is in its row. Rows go out block by block, so
-that they need not fit into memory; labels and times are kept, some 30 bytes a call.
+cold start. What the rules would stop goes back into the windows, as live; what a model would stop does not, or it would
+learn from its own echo. Only setups become rows; nothing that happens after a setup is in its row. Rows go out block by
+block, so that they need not fit into memory; labels and times are kept, some 30 bytes a call.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import datetime as dt
 import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -25,6 +25,8 @@ from antifraud.simulator.call import SimulatedEvent
 Floats = npt.NDArray[np.float64]
 
 _BATCH: Final = 2048
+_BATCH_S: Final = 30.0
+"""An engine reads back within a second what its rules stop; here it is half a minute of event time, to be quick."""
 
 
 class VectorMaker(Protocol):
@@ -32,6 +34,18 @@ class VectorMaker(Protocol):
 
     def vectors(self, events: Sequence[CallEvent]) -> Floats:
         """float64[setups, features] of the setups among ``events``, in their order."""
+        ...
+
+
+class HeardMaker(Protocol):
+    """A decider whose rules are heard: what they would stop can go back into its windows."""
+
+    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent]) -> Floats:
+        """As ``VectorMaker.vectors``; ``stops`` is given a report for each call that the rules would have stopped."""
+        ...
+
+    def absorb(self, events: Sequence[CallEvent]) -> None:
+        """Fold ``events`` about which nothing is asked."""
         ...
 
 
@@ -76,7 +90,7 @@ class _Codes:
 def labelled(
     name: str,
     events: Iterable[SimulatedEvent],
-    maker: VectorMaker,
+    maker: HeardMaker,
     add: Callable[[Floats], None],
     on_call: Callable[[int], None] | None = None,
     *,
@@ -111,7 +125,10 @@ def labelled(
             behaviours.add(truth.scenario)
             if keys:
                 digests.append(call_key(event))
-        rows = maker.vectors([item.event for item in batch])
+        stops: list[CallEvent] = []
+        rows = maker.vectors([item.event for item in batch], stops)
+        if stops:
+            maker.absorb(stops)
         assert len(rows) == len(times) - before, "a vector for every setup"
         add(rows)
         if on_call is not None:
@@ -166,7 +183,7 @@ class Labelled(msgspec.Struct):
 
 def labelled_rows(
     sources: Iterable[tuple[str, Iterable[SimulatedEvent]]],
-    fresh: Callable[[], VectorMaker],
+    fresh: Callable[[], HeardMaker],
     on_call: Callable[[int], None] | None = None,
 ) -> Labelled:
     """The rows of all ``sources`` (name and events in order of time), one after the other, in memory.
@@ -193,6 +210,11 @@ def labelled_rows(
 
 
 def _batches(events: Iterable[SimulatedEvent]) -> Iterator[list[SimulatedEvent]]:
-    source = iter(events)
-    while batch := list(islice(source, _BATCH)):
+    batch: list[SimulatedEvent] = []
+    for item in events:
+        if batch and (len(batch) >= _BATCH or item.event.ts - batch[0].event.ts >= _BATCH_S):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
         yield batch

@@ -343,8 +343,14 @@ def test_a_switch_that_answers_nonsense_gets_its_commands_when_it_recovers(start
 def nonsense(path: Path) -> Iterator[list[bytes]]:
     """A socket that answers garbage, foreign ids, too much, or nothing, in turn; what it was asked."""
     answers = [
-        b"", b"\xff\x00", b"{}", b'{"id":1,"result":{}}', b"[" * 60_000, b'{"id":0,"result":' + b"9" * 60_000 + b"}", None,
-    ]  # fmt: skip
+        b"",
+        b"\xff\x00",
+        b"{}",
+        b'{"id":1,"result":{}}',
+        b"[" * 60_000,
+        b'{"id":0,"result":' + b"9" * 60_000 + b"}",
+        None,
+    ]
     told: list[bytes] = []
     stop = threading.Event()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -37,3 +39,20 @@ def test_a_backtest_names_the_place_of_a_value_that_does_not_fit(tmp_path: Path)
     done = antifraud("backtest", "--seeds=1", "--calls=100", f"--config={folder}")
     assert done.returncode == 2
     assert f"{place}38: the parameter callees of the rule many_distinct_callees cannot be '60'" in done.stderr
+
+
+def test_the_doctor_says_it_under_parameters_and_nowhere_else(tmp_path: Path) -> None:
+    folder, place = configuration(tmp_path, "many_distinct_callees: {callee: 60}")
+    found = {item["area"]: item for item in json.loads(antifraud("doctor", f"--config={folder}", "--json").stdout)}
+    assert found["parameters"]["state"] == "fail"
+    assert f"{place}29: the rule many_distinct_callees has no parameter callee" in found["parameters"]["text"]
+    assert found["model"]["state"] == "warn"
+    assert "KZ-71" not in found["model"]["text"]
+
+
+def test_the_doctor_counts_what_regions_set(tmp_path: Path) -> None:
+    folder, _place = configuration(tmp_path, "many_distinct_callees: {callees: 60}")
+    found = {item["area"]: item for item in json.loads(antifraud("doctor", f"--config={folder}", "--json").stdout)}
+    assert found["parameters"]["state"] == "ok"
+    assert re.fullmatch("regions set [2-9] of the rules' parameters, and all of them fit", found["parameters"]["text"])
+    assert found["model"]["state"] == "ok"

@@ -242,7 +242,7 @@ def test_a_restart_forgets_nothing(
 def test_nobody_is_let_in_without_a_token_and_who_guesses_is_slowed_down(cards: Cards, client: redis.Redis) -> None:
     put(client, decided(1))
     found(cards, f"/cards/{1:016x}")
-    assert cards.ask("/health", token="")[0] == 200
+    wait_until(lambda: cards.ask("/health", token="")[0] == 200)
     codes = [cards.ask(f"/cards/{1:016x}", token=f"wrong-{n}")[0] for n in range(12)]
     assert codes == [401] * 10 + [429] * 2
     assert cards.ask(f"/cards/{1:016x}")[0] == 429
@@ -279,6 +279,23 @@ def test_bad_requests_are_answered_with_what_is_wrong(
     assert content["hint"]
     assert client.xlen(KEYS.calls) == 0
     assert "Traceback" not in cards.log.read_text()
+
+
+def test_what_came_of_a_challenge_is_reported_once_and_only_of_a_challenge(cards: Cards, client: redis.Redis) -> None:
+    old = decided(3, verdict="challenge", ts=time.time() - 500)
+    put(client, decided(1, verdict="challenge"), decided(2), old)
+    found(cards, f"/cards/{3:016x}")
+    path = f"/cards/{1:016x}/challenge"
+    assert cards.ask(path, {"passed": "yes"})[0] == 400
+    assert cards.ask(path, {"passed": True})[0] == 201
+    assert cards.ask(path, {"passed": True})[0] == 200
+    assert cards.ask(path, {"passed": False})[0] == 200
+    assert cards.ask(f"/cards/{2:016x}/challenge", {"passed": True})[0] == 409
+    assert cards.ask(f"/cards/{3:016x}/challenge", {"passed": True})[0] == 409
+    assert cards.ask(f"/cards/{3:016x}/challenge", {"passed": False})[0] == 201
+    log: Any = client.xrange(KEYS.calls)
+    said = [(fields[b"label"], fields[b"reporter"]) for _entry, fields in log]
+    assert said == [(b"passed", b"challenge"), (b"failed", b"challenge")]
 
 
 def test_a_desk_says_what_it_can_take(cards: Cards, client: redis.Redis) -> None:

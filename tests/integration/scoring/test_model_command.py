@@ -135,14 +135,30 @@ def test_card_and_promote(model_dir: Path) -> None:
     card = _run("model", "card", str(model_dir))
     assert card.returncode == 0
     assert "synthetic" in card.stdout
-    done = _run("model", "promote", str(model_dir), "--to", "enforce", "--json")
-    assert json.loads(done.stdout) == {
-        "model": json.loads(done.stdout)["model"],
-        "from": "shadow",
-        "to": "enforce",
-    }
-    assert json.loads(_run("model", "card", str(model_dir), "--json").stdout)["stage"] == "enforce"
-    assert _run("model", "promote", str(model_dir), "--to", "shadow").returncode == 0
+    who = ("--by", "Aizhan", "--why", "a week in shadow")
+    skipped = _run("model", "promote", str(model_dir), "--to", "enforce", *who, "--approved-by", "Daulet")
+    assert skipped.returncode == 1
+    assert "is at shadow: it cannot go to enforce at once" in skipped.stderr
+    small = _run("model", "promote", str(model_dir), "--to", "canary", "--percent", "5", *who)
+    assert small.returncode == 1
+    assert "of honest calls would be hit by block, the budget is 1e-04" in small.stderr
+    before = (model_dir / "manifest.toml").read_bytes()
+    known = ("--despite-certificate", "--json")
+    done = _run("model", "promote", str(model_dir), "--to", "canary", "--percent", "5", *who, *known)
+    said = json.loads(done.stdout)
+    assert (said["from"], said["to"], said["percent"], said["by"]) == ("shadow", "canary", 5.0, "Aizhan")
+    assert (model_dir / "manifest.toml").read_bytes() != before
+    alone = _run("model", "promote", str(model_dir), "--to", "enforce", *who, "--approved-by", "aizhan", *known)
+    assert alone.returncode == 1
+    assert "nobody but Aizhan agrees" in alone.stderr
+    agreed = _run("model", "promote", str(model_dir), "--to", "enforce", *who, "--approved-by", "Daulet", *known)
+    assert agreed.returncode == 0, agreed.stderr
+    manifest = json.loads(_run("model", "card", str(model_dir), "--json").stdout)
+    assert (manifest["stage"], manifest["percent"]) == ("enforce", 100.0)
+    assert [(one["stage"], one["by"]) for one in manifest["history"]] == [("canary", "Aizhan"), ("enforce", "Aizhan")]
+    assert manifest["history"][1]["approvals"] == ["Daulet"]
+    assert _run("model", "promote", str(model_dir), "--to", "shadow", *who).returncode == 0
+    assert not list(model_dir.glob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +175,12 @@ def test_card_and_promote(model_dir: Path) -> None:
         ["train", "--seeds", "1", "--out", "m/x/1", "--block-budget", "0.1", "--divert-budget", "0.01"],
         ["train", "--seeds", "1", "--calls", "10", "--scenario", "nowhere", "--out", "m/x/1"],
         ["card", "nowhere"],
+        ["promote", "nowhere", "--to", "shadow", "--by", "a", "--why", "b"],
         ["promote", "nowhere", "--to", "shadow"],
-        ["promote", "nowhere", "--to", "orbit"],
+        ["promote", "nowhere", "--to", "orbit", "--by", "a", "--why", "b"],
+        ["promote", "nowhere", "--to", "enforce", "--percent", "5", "--by", "a", "--why", "b"],
+        ["promote", "nowhere", "--to", "shadow", "--by", "a\nb", "--why", "b"],
+        ["train", "--seeds", "1", "--out", "m/x/1", "--stage", "enforce"],
         ["evaluate", "nowhere", "--seeds", "1"],
     ],
 )

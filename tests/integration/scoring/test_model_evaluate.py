@@ -162,6 +162,7 @@ ARGUMENTS = {
     "evaluate-no-model": ["evaluate", "nowhere", "--seeds", "1"],
     "evaluate-no-file": ["evaluate", "MODEL", "missing.jsonl"],
     "evaluate-no-directory": ["evaluate", "MODEL", "--seeds", "1", "--html", "nowhere/report.html"],
+    "evaluate-permute": ["evaluate", "MODEL", "--seeds", "1", "--permute", "trunk,shoe"],
     "drift-both": ["drift", "MODEL", "--seeds", "1", "--journal", "journal"],
     "drift-since": ["drift", "MODEL", "--seeds", "1", "--since", "2026-01-01"],
     "drift-day": ["drift", "MODEL", "--journal", "journal", "--since", "yesterday"],

@@ -45,8 +45,8 @@ def test_processes_beside_each_other_make_the_rows_that_one_makes(
     assert one.rows.take(0, 4400).tobytes() == two.rows.take(0, 4400).tobytes()
     assert one.labels.ts.tobytes() == two.labels.ts.tobytes()
     assert one.labels.campaign.texts().tolist() == two.labels.campaign.texts().tolist()
-    days = ((one.labels.ts - one.labels.ts[0]) // (2 * 86_400)).astype(int)
-    assert sorted(np.bincount(days)[np.bincount(days) > 0].tolist()) == [700, 700, 1500, 1500]
+    pauses = np.flatnonzero(np.diff(one.labels.ts) > 6 * 3600) + 1
+    assert np.diff([0, *pauses, 4400]).tolist() == [700, 1500, 700, 1500]
 
 
 def test_what_goes_wrong_in_another_process_is_said_as_in_this_one(
@@ -57,7 +57,7 @@ def test_what_goes_wrong_in_another_process_is_said_as_in_this_one(
         event = CallEvent(EventKind.SETUP, name, 1_767_553_200.0, callee_raw="+77010000001")
         (tmp_path / f"{name}.jsonl").write_bytes(msgspec.json.encode(event))
     source = wanted((tmp_path / "a.jsonl", tmp_path / "b.jsonl"), "", 1, 1.0, "", "")
-    with pytest.raises(UsageError, match="a.jsonl:1: the event has no truth") as caught:
+    with pytest.raises(UsageError, match=r"a\.jsonl:1: the event has no truth") as caught:
         make_rows(source, "", "", [0], Scratch(tmp_path, 1 << 30), processes=2)
     assert "--labels reports" in caught.value.render()
 
@@ -87,7 +87,12 @@ def test_a_searched_model_says_what_was_tried_and_is_made_again_by_its_command(t
     again = _run(*command.split()[2:], "--out", str(tmp_path / "again" / "1"), "--name", "toy", "--threads", "1")
     assert again.returncode == 0, again.stderr
     for name in ("manifest.toml", "model.txt", "golden.csv", "reference.json", "card.md"):
-        assert (tmp_path / "again" / "1" / name).read_bytes() == (out / name).read_bytes(), name
+        assert _without_revision(tmp_path / "again" / "1" / name) == _without_revision(out / name), name
+
+
+def _without_revision(path: Path) -> list[str]:
+    """The lines of a file of a model; somebody may commit while it is trained again."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if not line.startswith("revision = ")]
 
 
 def test_a_search_by_minutes_names_what_it_found(tmp_path: Path) -> None:
@@ -118,7 +123,7 @@ def _log(path: Path) -> list[CallEvent]:
     """Twelve days in which most fraud is reported within hours or days, in a file without any truth."""
     rng = np.random.default_rng(4)
     events: list[CallEvent] = []
-    for item in simulate("national", 11, 20_000, days=12.0):
+    for item in simulate("national", 11, 24_000, days=12.0):
         if item.event.kind is EventKind.REPORT:
             continue
         events.append(item.event)
@@ -145,8 +150,8 @@ def test_a_model_learns_from_reports_of_a_log_and_leaves_out_what_was_stopped(tm
     ]
     write_decisions(tmp_path / "journal", "kz", decisions)
     found = _run(
-        "train", "log.jsonl", "--journal", "journal", "--since", "2026-01-05", "--until", "2026-01-15", "--trees", "15",
-        "--out", "own/1", cwd=tmp_path,
+        "train", "log.jsonl", "--journal", "journal", "--since", "2026-01-04", "--until", "2026-01-15", "--trees", "15",
+        "--label-delay", "36h", "--out", "own/1", cwd=tmp_path,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert "100 stopped and not reported" in found.stderr
@@ -156,12 +161,12 @@ def test_a_model_learns_from_reports_of_a_log_and_leaves_out_what_was_stopped(tm
     assert training["labels"] == "reports"
     assert training["log"]["stopped_unreported"] == 100
     assert training["last_ts"] <= training["until_ts"] - training["label_delay_s"]
-    assert 3600 <= training["label_delay_s"] < 4 * 86_400
-    assert made.metrics["auc"] > 0.7
+    assert training["label_delay_s"] == 36 * 3600
+    assert made.metrics["auc"] > 0.6
     card = (tmp_path / "own" / "1" / "card.md").read_text(encoding="utf-8")
     assert "Labelled by reports" in card
     assert "synthetic" not in card
-    assert "--labels reports --journal journal --since 2026-01-05 --until 2026-01-15 --label-delay" in card
+    assert "--labels reports --journal journal --since 2026-01-04 --until 2026-01-15 --label-delay 2160m" in card
     # What came after the end of training time is no matter, and the command makes the same trees again.
     end = training["until_ts"]
     (tmp_path / "log.jsonl").write_bytes(

@@ -93,7 +93,8 @@ def test_whose_word_counts(reports: list[tuple[str, str]], fraud: bool, said: st
 def test_stopped_calls_that_nobody_judged_are_not_taken_for_honest() -> None:
     events = (
         _call("a", 0), _call("b", 0.1), _call("c", 0.2), _call("z", 0.3),
-        _report("a", 0, "stopped", "engine"), _report("b", 0.1, "stopped", "engine"), _report("b", 0.2, "honest", "desk"),
+        _report("a", 0, "stopped", "engine"), _report("b", 0.1, "stopped", "engine"),
+        _report("b", 0.2, "honest", "desk"),
         _report("z", 1), _call("end", 9),
     )  # fmt: skip
     found, _rows = _of(*events)

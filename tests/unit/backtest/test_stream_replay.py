@@ -94,7 +94,7 @@ def test_what_happens_after_the_judged_call_does_not_matter() -> None:
     before = Entry("call", 0.0, {"caller": caller, "callee": callee, "talk_s": 3.0})
     judged = Entry("call", 60.0, {"caller": caller, "callee": callee, "talk_s": 3.0}, call="judged")
     after = Entry("call", 61.0, {"caller": caller, "callee": callee}, repeat=9, every=1.0)
-    one, other = replay()(a_test(before, judged)), replay()(a_test(before, judged, after, judge="judged"))
+    (one,), (other,) = replay()(a_test(before, judged)), replay()(a_test(before, judged, after, judge="judged"))
     assert {**one, "call_id": ""} == {**other, "call_id": ""}
     assert one["caller_calls_10m"] == 1.0
     assert one["caller_short_share_1h"] == 1.0

@@ -129,3 +129,29 @@ def test_the_same_diversions_whatever_the_batches(steps: list[tuple[bool, int]],
         start += size
     assert parts == whole
     assert in_parts.desks.changes == at_once.desks.changes
+
+
+def challenged(number: int, **changes: Any) -> CallEvent:
+    values: dict[str, Any] = {"call_id": f"q{number}", "ts": NOON + number, "callee_raw": f"+7700000{number:04}"}
+    return spoofed(1, **{**values, **changes})
+
+
+def answered(number: int, label: str) -> CallEvent:
+    return challenged(number, kind=EventKind.REPORT, label=label, reporter="challenge", roaming=None)
+
+
+def test_who_passed_a_challenge_is_not_asked_again_and_who_failed_is() -> None:
+    engine = decider(Ceiling.CHALLENGE, challenge="sip:ivr@desk.example")
+    assert where(engine.decide([challenged(1), answered(1, "failed"), challenged(2)])) == ["challenge", "challenge"]
+    (found,) = engine.decide([answered(2, "passed"), challenged(3)])
+    # Full enforcement would block it: the callee is warned, and the caller is left in peace.
+    assert (found.verdict, found.full_verdict, found.target) == ("label", "block", "")
+    assert found.reasons[-1].by == "challenge"
+    (later,) = engine.decide([challenged(4, ts=NOON + 2 * 86_400)])
+    assert later.verdict == "challenge"
+
+
+def test_only_the_machine_that_asks_can_say_that_somebody_passed() -> None:
+    engine = decider(Ceiling.CHALLENGE, challenge="sip:ivr@desk.example")
+    forged = challenged(1, kind=EventKind.REPORT, label="passed", reporter="subscriber", roaming=None)
+    assert where(engine.decide([forged, challenged(2)])) == ["challenge"]

@@ -10,7 +10,7 @@ from antifraud.domain import CallEvent, Problem
 from antifraud.rulekit import RuleProblem, RuleSet, run_rule_tests, unproven_terms
 from antifraud.rulekit.comparison import compare
 from antifraud.rulekit.documents import Sheet
-from antifraud.rulekit.fields import KNOWN_AT
+from antifraud.rulekit.fields import IN_PROGRESS, KNOWN_AT
 from antifraud.rulekit.layout import layout_file
 from antifraud.rulekit.lock import content_of
 from antifraud.rulekit.rule_tests import no_replay
@@ -262,7 +262,7 @@ def test_what_an_entry_can_say_is_what_the_fields_are_known_at() -> None:
     assert {*ENDS, *REPORTED, TRUNK_CLASS} < set(GIVEN)
     assert {field.name for field in fields.values() if field.since == "release"} == set(ENDS)
     assert {field.name for field in fields.values() if field.since == "report"} == set(REPORTED)
-    assert set(KNOWN_AT["report"]) == {"report"}
+    assert set(KNOWN_AT["report"]) == {"report", IN_PROGRESS["report"]}
 
 
 # What uses tests
@@ -304,10 +304,10 @@ def test_the_replayed_call_counts_as_given_fields_do(tmp_path: Path) -> None:
     files["packs/demo/sample.yaml"] = rule_text(when) + files["packs/demo/sample.yaml"].removeprefix(rule_text())
     rules = load(write(tmp_path, files))
     seen = {"first": {"caller_calls_1m": 4.0, "callee_calls_1h": 6.0}, "second": {"caller_calls_1m": 4.0}}
-    results = run_rule_tests(rules, rules.rule("sample"), lambda test: seen[test.name])
+    results = run_rule_tests(rules, rules.rule("sample"), lambda test: (seen[test.name],))
     assert [(result.hit, result.passed) for result in results] == [(True, True), (False, True)]
     assert dict(results[1].explanation.terms[0].values) == {"caller_calls_1m": 4.0}
-    (term,) = unproven_terms(rules, rules.rule("sample"), lambda test: seen[test.name])
+    (term,) = unproven_terms(rules, rules.rule("sample"), lambda test: (seen[test.name],))
     assert term.term == "caller_calls_1m > 3"
 
 

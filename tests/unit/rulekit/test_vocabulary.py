@@ -29,6 +29,7 @@ def test_the_fields_are_those_that_the_engine_fills() -> None:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
     }
     filled = [*ast.literal_eval(tuples["EVENT_ROW"]), *ast.literal_eval(tuples["FACT_ROW"])]
+    filled.append(ast.literal_eval(tuples["TALK_SO_FAR"]))
     assert sorted(vocabulary()[0]) == sorted(filled)
 
 
@@ -48,6 +49,7 @@ def test_what_is_known_when() -> None:
         "label": "report",
         "reporter": "report",
         "weight": "report",
+        "talk_so_far_s": "talk",
     }
 
 

@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from antifraud.cli.assembly import build_numbering
+from antifraud.decision import Decider, load_bundle, stopped_report
 from antifraud.domain import CallEvent, EventKind, UsageError
+from antifraud.features import Fold, WindowSet
+from antifraud.features.fold import Folded
+from antifraud.settings import load_settings
 from antifraud.simulator import SimulatedEvent, simulate
 from antifraud.simulator.dataset import labelled_rows
 
@@ -19,13 +24,16 @@ class _Maker:
     def __init__(self) -> None:
         self._seen = 0
 
-    def vectors(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
+    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent]) -> npt.NDArray[np.float64]:
         rows = []
         for event in events:
             if event.kind is EventKind.SETUP:
                 rows.append([float(self._seen), event.ts])
                 self._seen += 1
         return np.array(rows, dtype=np.float64).reshape(len(rows), 2)
+
+    def absorb(self, events: Sequence[CallEvent]) -> None:
+        raise AssertionError("it stops nothing")
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +60,51 @@ def test_duplicates_disorder_and_nothing_are_refused(events: list[SimulatedEvent
         labelled_rows([("a", [])], _Maker)
     with pytest.raises(UsageError, match="no events"):
         labelled_rows([], _Maker)
+
+
+def test_what_the_rules_stop_goes_back_into_the_windows_as_live() -> None:
+    settings = load_settings(env={})
+    bundle, numbering = load_bundle(settings.rules_dir, settings.utc_offset_min), build_numbering(settings, warm=False)
+    calls = list(simulate("national", 3, 6000, days=0.3))
+
+    def fresh(fold: Fold | None = None) -> Decider:
+        return Decider(bundle, settings.policy(), numbering, fold=fold)
+
+    names = fresh().feature_names
+    data = labelled_rows([("seed 3", calls)], fresh)
+    assert np.nanmax(data.X[:, [place for place, name in enumerate(names) if "stopped" in name]]) > 0.0
+
+    fold, batch = _Remembering(bundle.windows), list[CallEvent]()
+    live = fresh(fold)
+    for event in (item.event for item in calls):
+        if batch and event.ts - batch[0].ts >= 30.0:
+            _decide(live, batch)
+            batch.clear()
+        batch.append(event)
+    _decide(live, batch)
+    width = len(bundle.windows.names)
+    assert np.array_equal(np.concatenate(fold.values), data.X[:, :width], equal_nan=True)
+
+
+class _Remembering(Fold):
+    """Keeps the windows of every set-up."""
+
+    def __init__(self, windows: WindowSet) -> None:
+        super().__init__(windows)
+        self.values: list[npt.NDArray[np.float64]] = []
+
+    def fold(self, events: Sequence[CallEvent], rows: Sequence[Sequence[object] | None]) -> Folded:
+        found = super().fold(events, rows)
+        self.values.append(found.values.copy())
+        return found
+
+
+def _decide(live: Decider, batch: Sequence[CallEvent]) -> None:
+    """Decide about ``batch`` and report what would be stopped, as the engine does."""
+    setups = [event for event in batch if event.kind is EventKind.SETUP]
+    stops = [
+        stopped_report(event)
+        for event, decision in zip(setups, live.decide(batch), strict=True)
+        if decision.full_verdict in ("divert", "block") and not decision.protected
+    ]
+    live.absorb([report for report in stops if report is not None])
