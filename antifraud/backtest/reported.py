@@ -27,8 +27,8 @@ import numpy.typing as npt
 
 from antifraud.backtest.replay import in_time_order
 from antifraud.domain import CallEvent, EventError, EventKind, Quarantined, UsageError, check_event
+from antifraud.scoring.labels import Labels, VectorMaker
 from antifraud.scoring.row_pieces import Coded
-from antifraud.simulator.dataset import Labels, VectorMaker
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
@@ -153,9 +153,7 @@ class _Log:
                 self._report_fraud.append(_FRAUD[event.label])
                 self._report_rank.append(_RANKS.get(event.reporter, 0))
 
-    def labelled(
-        self, since: float | None, until: float | None, delay: float | None, stopped: Keys | None
-    ) -> Reported:
+    def labelled(self, since: float | None, until: float | None, delay: float | None, stopped: Keys | None) -> Reported:
         ts, key = np.array(self._ts, dtype=np.float64), np.array(self._key, dtype=np.uint64)
         if not len(ts):
             raise UsageError(

@@ -97,12 +97,12 @@ class StreamReplay:
         The engine looks when a call is due and between events, and so does this.
         """
         calls = CallsInProgress()
-        calls.watched = frozenset((on,))
+        calls.watch(frozenset((on,)))
         names = (*ROW, *self._windows.names, "score", TALK_SO_FAR)
         seen: list[Mapping[str, Value | None]] = []
         for number, item in enumerate(prepared):
             fold.fold([item.event], [item.row])
-            calls.follow(item, item.event.ts)
+            calls.follow([item], [item.event.ts])
             last = number + 1 == len(prepared)
             until = item.event.ts if last else prepared[number + 1].event.ts
             now = item.event.ts

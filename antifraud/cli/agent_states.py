@@ -27,6 +27,8 @@ class _State(msgspec.Struct, frozen=True):
     synced_at: float = 0.0
     wanted: int = 0
     garbled: int = 0
+    refused: int = 0
+    why: str = ""
     trouble: str = ""
 
 
@@ -85,6 +87,11 @@ async def _one(client: Any, keys: Keys, switch: str, raw: bytes | None) -> Agent
     text += f"{max(0.0, now - state.synced_at):,.0f} s ago; {waits}"
     if waiting.oldest_s > _WAITING_S:
         return AgentState("warn", text, "look into the agent's log; antifraud agent … --verbose says more")
+    if state.refused:
+        text += f"; the switch did not take {state.refused:,} numbers: {_plain(state.why)}"
+        return AgentState(
+            "warn", text, "is there memory left in the switch, and is its configuration for the list in place?"
+        )
     if state.garbled:
         text += f"; {state.garbled:,} fields of the register cannot be read and block nothing"
         return AgentState("warn", text, "look at the hash of blocks: somebody else than the engine wrote into it")

@@ -48,7 +48,10 @@ def fail_policy_of(settings: Settings, switch: str) -> SwitchFail:
 
 
 def fail_options(settings: Settings, switch: str) -> dict[str, Any] | None:
-    """The policy as the option ``fail`` of the redirect adapter; None where all calls go on anyway."""
+    """The policy as the option ``fail`` of the redirect adapter; None where all calls go on anyway, as they always do
+    from a switch that config/ does not know."""
+    if switch not in settings.switches:
+        return None
     policy = fail_policy_of(settings, switch)
     if policy.open:
         return None

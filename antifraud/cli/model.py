@@ -13,6 +13,8 @@ import msgspec
 from antifraud.cli.labelled_events import source_options, wanted
 from antifraud.cli.model_card import card
 from antifraud.cli.model_certificate import certificate
+from antifraud.cli.model_collect import collect
+from antifraud.cli.model_compare import compare
 from antifraud.cli.model_drift import drift
 from antifraud.cli.model_evaluate import evaluate
 from antifraud.cli.model_explain import explain
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Stages that a new model may have: before it acts on calls somebody decides so (``model promote``).
 _NEW: Final = [Stage.DRAFT.value, Stage.SHADOW.value]
+#: Of so many honest calls that may be stopped, one may be blocked: who is diverted is connected by people.
+_BLOCKED_OF_STOPPED: Final = 5.0
 _BUDGET: Final = click.FloatRange(1e-7, 0.5)
 
 
@@ -36,8 +40,10 @@ def model() -> None:
 model.add_command(explain)
 model.add_command(evaluate)
 model.add_command(drift)
+model.add_command(collect)
 model.add_command(certificate)
 model.add_command(promote)
+model.add_command(compare)
 model.add_command(card)
 
 
@@ -67,6 +73,7 @@ model.add_command(card)
 @training_options
 @click.option("--block-budget", type=_BUDGET, help="Honest calls that may be blocked: 0.0001, for numbers 0.005.")
 @click.option("--divert-budget", type=_BUDGET, help="… diverted: 0.0005, for numbers 0.01.")
+@click.option("--stop-budget", type=_BUDGET, help="… diverted or blocked, such as 0.0001; of them a fifth blocked.")
 @click.option("--label-budget", type=_BUDGET, help="… labelled: 0.005, for numbers 0.05.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def train(
@@ -95,6 +102,7 @@ def train(
     fraud_weight: float | None,
     block_budget: float | None,
     divert_budget: float | None,
+    stop_budget: float | None,
     label_budget: float | None,
     as_json: bool,
     **how: Any,
@@ -113,6 +121,12 @@ def train(
         raise UsageError("a model is trained on calls or on a --table of numbers, not on both", hint="name one")
     if table is not None and not label:
         raise UsageError("which column says who is fraud?", hint="name it: --label COLUMN; it is 1 for fraud, else 0")
+    if stop_budget is not None:
+        if divert_budget is not None:
+            hint = "whoever is blocked is above the threshold of divert too: that budget is of both; give one of them"
+            raise UsageError("--stop-budget and --divert-budget are the same budget", hint=hint)
+        divert_budget = stop_budget
+        block_budget = block_budget if block_budget is not None else stop_budget / _BLOCKED_OF_STOPPED
     said: dict[str, Any] = {
         "trees": trees, "leaves": leaves, "learning_rate": learning_rate, "min_leaf": min_leaf,
         "feature_fraction": feature_fraction, "lambda_l2": lambda_l2, "fraud_weight": fraud_weight,

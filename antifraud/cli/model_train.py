@@ -114,6 +114,7 @@ def check_journal(how: How, events: Sequence[Path]) -> None:
         raise UsageError(
             "a journal has the features of a call only where the score asked for something: that is no training set",
             hint="name the event files of the log beside it: "
+            "antifraud model collect --out events, then "
             "antifraud model train events/*.jsonl --journal journal --out models/own-calls/1",
         )
 

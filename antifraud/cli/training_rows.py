@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from antifraud.decision import Decider
+    from antifraud.scoring.labels import Labels
     from antifraud.scoring.row_pieces import RowPieces
-    from antifraud.simulator.dataset import Labels
 
 _VALUE_BYTES: Final = 8
 _POLL_S: Final = 0.2
@@ -132,8 +132,9 @@ def make_rows(
     ``processes`` is how many there may be; ``on_call`` is told the number of rows so far. UsageError when events
     cannot be used, when a call is in two files, and when rows take more than ``scratch`` allows.
     """
+    from antifraud.scoring.labels import Labels
     from antifraud.scoring.row_pieces import RowPieces
-    from antifraud.simulator.dataset import Labels, check_apart
+    from antifraud.simulator.dataset import check_apart
 
     if wanted.total is not None:
         check_room(wanted.total, len(columns), scratch)

@@ -10,7 +10,8 @@ The table is bounded by count and age; what is forgotten is only not intercepted
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -26,8 +27,12 @@ MOST_OF_ONE_NUMBER: Final = 256
 MOST_DUE: Final = 1_024
 """How many calls are looked at in one turn because their time has come; the others follow in the next."""
 _TRUNK_CLASS: Final = ROW.index("trunk_class")
-_PASSED_ON: Final = ("allow", "label")
+_PASSED_ON: Final = frozenset(("allow", "label"))
 """Verdicts after which the caller talks to whom they called; else they talk to a desk or to nobody."""
+
+_SETUP: Final = EventKind.SETUP
+_ANSWER: Final = EventKind.ANSWER
+_RELEASE: Final = EventKind.RELEASE
 
 Key = tuple[str, str]
 """The switch and its Call-ID."""
@@ -75,8 +80,7 @@ class CallsInProgress:
         self._ticks: deque[tuple[float, Key]] = deque()
         self._moments: list[Moment] = []
         self.now = 0.0
-        self.watched: frozenset[str] = frozenset()
-        """The moments that anybody wants to look at: answer, tick, report."""
+        self._watched: frozenset[str] = frozenset()
         self.counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -86,55 +90,77 @@ class CallsInProgress:
         """The call, if it goes on."""
         return self._calls.get((switch, call_id))
 
-    def follow(self, item: Prepared, at: float, decision: Decision | None = None) -> None:
-        """Take note of an event that the log took at ``at`` (epoch s); of a setup with its decision, if it is known."""
-        event = item.event
-        if at > self.now:
-            self.now = at
-        kind = event.kind
-        if kind is EventKind.SETUP:
-            self._set_up(item, at, decision)
-        elif kind is EventKind.ANSWER:
-            self._answer((event.switch, event.call_id), at)
-        elif kind is EventKind.RELEASE:
-            self._close((event.switch, event.call_id))
-        else:
-            self._report(event, at)
+    @property
+    def watched(self) -> frozenset[str]:
+        """The moments that anybody wants to look at: answer, tick, report."""
+        return self._watched
 
-    def _set_up(self, item: Prepared, at: float, decision: Decision | None) -> None:
-        event = item.event
-        key = event.switch, event.call_id
-        if key in self._calls or item.row[_TRUNK_CLASS] == "desk":
-            return
-        if decision is not None and decision.verdict not in _PASSED_ON:
-            return
+    def watch(self, moments: frozenset[str]) -> None:
+        """From now on look at these moments; where none is wanted, following a call costs next to nothing."""
+        if moments != self._watched:
+            self._watched = moments
+            self._index()
+
+    def _index(self) -> None:
+        """Have the calls that are answered found by what is watched of them."""
+        self._of_number.clear()
+        self._ticks.clear()
+        for call in sorted(self.open(), key=lambda one: one.due):
+            self._enter(call.key, call)
+
+    def follow(
+        self, items: Sequence[Prepared], times: Sequence[float], decisions: Sequence[Decision] | None = None
+    ) -> None:
+        """Take note of events that the log took at ``times`` (epoch s), and of what was decided about the setups.
+
+        ``decisions`` of the setups among them, in order; None where that is not known.
+        """
         calls = self._calls
-        if len(calls) >= self._most:
-            self._close(next(iter(calls)))
-            self.counts["calls_forgotten.many"] += 1
-        judged = decision is not None and not decision.protected
-        calls[key] = OpenCall(event, at, decision.score if decision is not None else None, judged)
+        known = iter(decisions) if decisions is not None else repeat(None)
+        for item, at in zip(items, times, strict=True):
+            event = item.event
+            kind = event.kind
+            key = event.switch, event.call_id
+            if kind is _SETUP:
+                decision = next(known)
+                if decision is not None and decision.verdict not in _PASSED_ON:
+                    continue
+                if key not in calls and item.row[_TRUNK_CLASS] != "desk":
+                    if len(calls) >= self._most:
+                        self._close(next(iter(calls)))
+                        self.counts["calls_forgotten.many"] += 1
+                    calls[key] = (
+                        OpenCall(event, at)
+                        if decision is None
+                        else OpenCall(event, at, decision.score, not decision.protected)
+                    )
+            elif kind is _ANSWER:
+                call = calls.get(key)
+                if call is not None and call.answered is None:
+                    call.answered, call.due = at, at + self._tick_s
+                    if self._watched:
+                        self._enter(key, call)
+                        if "answer" in self._watched:
+                            self._moments.append(Moment(call, "answer", at))
+            elif kind is _RELEASE:
+                self._close(key)
+            elif "report" in self._watched:
+                self._report(event, at)
+        if times and times[-1] > self.now:
+            self.now = times[-1]
 
-    def _answer(self, key: Key, at: float) -> None:
-        call = self._calls.get(key)
-        if call is None or call.answered is not None:
-            return
-        call.answered, call.due = at, at + self._tick_s
-        self._enter(call)
-        if "answer" in self.watched:
-            self._moments.append(Moment(call, "answer", at))
-
-    def _enter(self, call: OpenCall) -> None:
+    def _enter(self, key: Key, call: OpenCall) -> None:
         """From now on it ticks, and is found by its numbers."""
-        key = call.key
-        self._ticks.append((call.due, key))
-        for number in (call.event.caller, call.event.callee):
-            if number:
-                self._of_number.setdefault(number, {})[key] = None
+        if "tick" in self._watched:
+            self._ticks.append((call.due, key))
+        if "report" in self._watched:
+            for number in (call.event.caller, call.event.callee):
+                if number:
+                    self._of_number.setdefault(number, {})[key] = None
 
     def _close(self, key: Key) -> None:
         call = self._calls.pop(key, None)
-        if call is None or call.answered is None:
+        if call is None or not self._of_number:
             return
         for number in (call.event.caller, call.event.callee):
             found = self._of_number.get(number)
@@ -145,7 +171,7 @@ class CallsInProgress:
 
     def _report(self, event: CallEvent, at: float) -> None:
         # What the engine itself writes into the log is no news of a call that goes on.
-        if event.source == "engine" or "report" not in self.watched:
+        if event.source == "engine":
             return
         reported = self._of_number.get(event.caller, {})
         for count, key in enumerate(reported):
@@ -158,7 +184,7 @@ class CallsInProgress:
         """Let the time come to ``now`` (epoch s); whether there is more to look at than one turn can take."""
         self.now = now = max(self.now, now)
         self._forget_old(now - self._most_age_s)
-        ticks, watched = self._ticks, "tick" in self.watched
+        ticks = self._ticks
         while ticks and ticks[0][0] <= now:
             if len(self._moments) >= MOST_DUE:
                 return True
@@ -168,8 +194,7 @@ class CallsInProgress:
                 continue
             call.due = now + self._tick_s
             ticks.append((call.due, key))
-            if watched:
-                self._moments.append(Moment(call, "tick", now))
+            self._moments.append(Moment(call, "tick", now))
         return False
 
     @property
@@ -199,13 +224,10 @@ class CallsInProgress:
     def restore(self, calls: Iterable[OpenCall]) -> None:
         """Have these calls and no others, oldest first."""
         self._calls.clear()
-        self._of_number.clear()
-        self._ticks.clear()
         self._moments.clear()
         for call in calls:
             self._calls[call.key] = call
-        for call in sorted(self.open(), key=lambda one: one.due):
-            self._enter(call)
+        self._index()
 
     def open(self) -> Iterator[OpenCall]:
         """The calls that are answered."""

@@ -16,7 +16,7 @@ from antifraud.decision.calls_in_progress import CallsInProgress, Moment, OpenCa
 from antifraud.decision.decide import Decider, in_canary
 from antifraud.decision.facts import ROW, Prepared
 from antifraud.decision.texts import say
-from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, Reason, Stage
+from antifraud.domain import CallEvent, Ceiling, Decision, Reason, Stage
 from antifraud.features import Fold
 from antifraud.rulekit import Hit
 
@@ -81,24 +81,20 @@ class Interceptor:
         return self._decide()
 
     def note(
-        self, prepared: Sequence[Prepared], arrivals: Sequence[float], decisions: Sequence[Decision] = ()
+        self, prepared: Sequence[Prepared], arrivals: Sequence[float], decisions: Sequence[Decision] | None = None
     ) -> None:
         """Take note of a batch; without ``decisions`` of one that was decided before (see ``learn``)."""
-        following, calls = iter(decisions), self.calls
-        calls.watched = self._decider.bundle.rules.in_progress
-        for item, at in zip(prepared, arrivals, strict=True):
-            decision = next(following, None) if item.event.kind is EventKind.SETUP else None
-            calls.follow(item, at, decision)
+        self.calls.watch(self._decider.bundle.rules.in_progress)
+        self.calls.follow(prepared, arrivals, decisions)
 
     def advance(self, now: float) -> list[Decision]:
         """Let log time come to ``now`` (epoch s); what comes of it for open calls."""
-        self.calls.watched = self._decider.bundle.rules.in_progress
+        self.calls.watch(self._decider.bundle.rules.in_progress)
         self.calls.advance(now)
         return self._decide()
 
     def _decide(self) -> list[Decision]:
-        rules = self._decider.bundle.rules
-        wanted = rules.in_progress
+        wanted = self.calls.watched
         moments = [moment for moment in self.calls.take() if moment.on in wanted and not moment.call.released]
         if not moments:
             return []

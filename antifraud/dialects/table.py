@@ -23,7 +23,7 @@ _LISTED: Final = 12
 
 Saying = Literal["allow", "label", "challenge", "divert", "block"]
 SAYINGS: Final[tuple[Saying, ...]] = ("allow", "label", "challenge", "divert", "block")
-Need = Literal["redress", "card"]
+Need = Literal["redress"]
 HeaderName = Annotated[str, Meta(pattern=HEADER, extra={"words": "the name of a header"})]
 AttributeName = Annotated[str, Meta(pattern=ATTRIBUTE, extra={"words": "the name of a RADIUS attribute"})]
 DialectName = Annotated[
@@ -81,7 +81,7 @@ class DialectDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ] = None
     needs: Annotated[
         tuple[Need, ...],
-        _meta("what a region must have set to use it: redress, card", "a list of redress and card"),
+        _meta("what a region must have set to use it: redress is a contact", "a list, such as [redress]"),
     ] = ()
     block: Annotated[FormDocument, _meta("how a refusal is said")] = FormDocument()
     divert: Annotated[FormDocument, _meta("how a diversion to the desk is said")] = FormDocument()

@@ -34,8 +34,8 @@ the same fields as application/x-www-form-urlencoded.
 *reply*: one JSON object: ``v`` (protocol version, 1), ``call``, ``verdict``, ``decision``, ``code`` (SIP status for a
 block), ``text`` (the reason), ``target`` (SIP URI for a diversion), ``label``; in the dialect of the switch ``phrase``
 (reason phrase), ``headers`` (``Name: value``, one a line, see ``antifraud.domain.sip_headers``), ``cause`` (Q.850),
-``packet`` and ``attributes`` (RADIUS, one ``Name = value`` a line), ``dialect``; ``tag``, what the event's ``reply`` names
-after ``#``. Pushed once, only before the deadline.
+``packet`` and ``attributes`` (RADIUS, one ``Name = value`` a line), ``dialect``; ``tag``, what the event's ``reply``
+names after ``#``. Pushed once, only before the deadline.
 
 *decisions*: field ``d``, a ``Decision`` as JSON.
 
@@ -57,7 +57,8 @@ an ``Amendment`` as JSON.
 *position*: ``id``, the last entry of *calls* whose decisions are written, set in one transaction with them; ``at``.
 It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control`` and
 ``list_changes``: the last entry of each of these streams whose consequences are written, set in one transaction with
-them; ``killed``: 1 or 0. ``bundle``: the digest of the rules in force, without run-time changes; ``refused``: what is
+them; ``killed``: 1 or 0. ``block_requests``: the same of that stream, with the register; ``block_seq``: the highest
+``seq`` that was given to what is said of a number. ``bundle``: the digest of the rules in force, without run-time changes; ``refused``: what is
 wrong with those that were to be taken last, empty when they were taken.
 
 A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop +lpop``.

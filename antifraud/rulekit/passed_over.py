@@ -52,7 +52,7 @@ def stem(name: str) -> str:
 def below(folder: Path) -> Iterator[Sheet]:
     """A problem for each YAML file in a folder inside ``folder``, a pack or the folder of lists.
 
-    Bounded in depth and number; links are not followed.
+    Bounded in depth and number; links deeper inside are not followed.
     """
     seen = told = 0
     called = f"packs/{folder.name}" if folder.parent.name == "packs" else folder.name

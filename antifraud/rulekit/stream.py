@@ -7,7 +7,7 @@ replays them asks the code that the engine asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -140,21 +140,30 @@ def play(stream: Stream) -> Played:
     return Played(tuple(event for event, _entry in timed), judged, timed[judged][1], trunks)
 
 
-def played_entries(stream: Stream, trunks: dict[str, str]) -> Iterator[tuple[Entry, Iterator[CallEvent]]]:
+def played_entries(
+    stream: Stream, trunks: dict[str, str], *, ends: bool = False
+) -> Iterator[tuple[Entry, Iterator[CallEvent]]]:
     """Each entry with its events, in the order of the file; ``trunks`` takes the classes that the test gives to trunks.
 
     The events of an entry have to be taken before the next one is asked for: a release needs to know of the answer.
+    ``ends`` leaves out all repetitions but the first and the last, between which nothing new can go wrong.
     EventError when one would be refused.
     """
     placed: dict[str, _Placed] = {}
     for number, entry in enumerate(stream.entries, 1):
-        yield entry, _repetitions(stream, number, entry, placed, trunks)
+        counts = sorted({1, entry.repeat}) if ends else range(1, entry.repeat + 1)
+        yield entry, _repetitions(stream, number, entry, counts, placed, trunks)
 
 
 def _repetitions(
-    stream: Stream, number: int, entry: Entry, placed: dict[str, _Placed], trunks: dict[str, str]
+    stream: Stream,
+    number: int,
+    entry: Entry,
+    counts: Iterable[int],
+    placed: dict[str, _Placed],
+    trunks: dict[str, str],
 ) -> Iterator[CallEvent]:
-    for count in range(1, entry.repeat + 1):
+    for count in counts:
         values = values_of(stream, entry, count, placed.get(entry.call))
         name, kind = trunk_of(values)
         if kind:

@@ -293,7 +293,7 @@ def _play(sheet: Sheet, stream: Stream) -> None:
     """Note what only shows when one event follows another. Calls of one event each have been looked at already."""
     if not any(entry.kind in _OF_A_CALL for entry in stream.entries):
         return
-    for entry, events in played_entries(stream, {}):
+    for entry, events in played_entries(stream, {}, ends=True):
         try:
             for _event in events:
                 pass

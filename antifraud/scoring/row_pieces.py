@@ -7,6 +7,7 @@ model must be certified on what it will see. Nothing here copies more than ``CHU
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -95,9 +96,8 @@ class RowPieces:
     def at(self, rows: Indices) -> Floats:
         """A copy of the rows at ``rows``, in their order, whatever it is."""
         wanted = rows if self._rows is None else self._rows[rows]
-        order = np.argsort(wanted, kind="stable")
-        found = np.empty((len(wanted), self.shape[1]), dtype=np.float64)
-        found[order] = self._gathered(wanted[order])
+        rising, place = np.unique(wanted, return_inverse=True)
+        found: Floats = self._gathered(rising)[place]
         return found
 
     def chunks(self, size: int = CHUNK) -> Iterator[Floats]:
@@ -164,11 +164,15 @@ class PieceWriter:
         try:
             self._file.write(block.data)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.close()  # what it still holds cannot be written either
             raise _full(self._path, error) from error
         self.rows += len(block)
 
     def close(self) -> None:
-        """Write down how many rows there are, and close."""
+        """Write down how many rows there are, and close; nothing more where writing has failed."""
+        if self._file.closed:
+            return
         try:
             with self._file as file:
                 head = self._header()
@@ -227,4 +231,3 @@ class Coded(msgspec.Struct):
         """Which rows have ``name``."""
         found: npt.NDArray[np.bool_] = self.codes == (self.names.index(name) if name in self.names else -1)
         return found
-

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from antifraud.domain import CallEvent, EventKind, UsageError
+from antifraud.scoring.labels import Labels
 from antifraud.scoring.row_pieces import Coded
 from antifraud.simulator.call import SimulatedEvent
 
@@ -27,14 +28,6 @@ Floats = npt.NDArray[np.float64]
 _BATCH: Final = 2048
 _BATCH_S: Final = 30.0
 """An engine reads back within a second what its rules stop; here it is half a minute of event time, to be quick."""
-
-
-class VectorMaker(Protocol):
-    """What a decider offers here: fold events, and give the feature vectors of the setups among them."""
-
-    def vectors(self, events: Sequence[CallEvent]) -> Floats:
-        """float64[setups, features] of the setups among ``events``, in their order."""
-        ...
 
 
 class HeardMaker(Protocol):
@@ -47,30 +40,6 @@ class HeardMaker(Protocol):
     def absorb(self, events: Sequence[CallEvent]) -> None:
         """Fold ``events`` about which nothing is asked."""
         ...
-
-
-class Labels(msgspec.Struct):
-    """What is known of the calls of a source beside their rows: ``campaign`` "" means honest, ``scenario`` is the
-    behaviour. ``keys`` are digests of call id, time and numbers, by which a call that comes twice is recognised;
-    empty where they were not asked for.
-    """
-
-    y: npt.NDArray[np.bool_]
-    ts: Floats
-    campaign: Coded
-    scenario: Coded
-    keys: npt.NDArray[np.uint64]
-
-    @classmethod
-    def joined(cls, parts: Sequence[Labels]) -> Labels:
-        """``parts`` (at least one) one after the other."""
-        return cls(
-            np.concatenate([part.y for part in parts]),
-            np.concatenate([part.ts for part in parts]),
-            Coded.joined([part.campaign for part in parts]),
-            Coded.joined([part.scenario for part in parts]),
-            np.concatenate([part.keys for part in parts]),
-        )
 
 
 class _Codes:

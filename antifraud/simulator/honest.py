@@ -27,8 +27,8 @@ _TRUTHS: Final = tuple(Truth(False, "", name) for name in ("person", "foreigner"
 _ABROAD_HEAVY_SHARE: Final = 1 / 3
 """Part of their calls that people with business abroad make abroad."""
 
-_PARTNER_LINES: Final = 60
-"""Lines that the exchange of a firm's partner abroad has at most."""
+_PARTNER_LINES: Final = 12
+"""People whom a firm calls at one partner abroad, at most."""
 
 _TOWN_CELLS: Final = 30
 _OFFICE_CELLS: Final = 2
@@ -294,7 +294,7 @@ class HonestTraffic:
         number = trade.numbers(owner, regions, seat)
         there, nobody = regions, np.full(count, -1, dtype=np.int64)
         if settings.callees == "abroad":
-            # A firm has some fifteen partners abroad, with exchanges of their own; some of their lines are called most.
+            # A firm has some fifteen partners abroad, and knows some people in the exchange of each, a few of them well.
             drawn = rng.integers(0, 15 * _PARTNER_LINES, count)
             partner = below(owner * 15 + drawn % 15, world.key ^ trade.key, 1 << 40)
             callee, target = world.abroad(partner), nobody

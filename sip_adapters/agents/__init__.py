@@ -15,7 +15,8 @@ the port out of its options and hands it to ``run_agent``. Everything else is do
 * comparing the whole list with the register at the start, when ``epoch`` changes, on a ``resync`` command, and every
   ten minutes;
 * saying how it is in ``af:{shard}:agents`` (a JSON object a switch: ``agent``, ``at``, ``synced_at``, ``wanted``,
-  ``added``, ``removed``, ``garbled``, ``took_s``, ``trouble``) and counting in ``af:{shard}:counters`` (``agent.…``).
+  ``added``, ``removed``, ``garbled``, ``refused``, ``why``, ``took_s``, ``trouble``) and counting in
+  ``af:{shard}:counters`` (``agent.…``).
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ _LONGEST_PAUSE_S: Final = 5.0
 _MOST_NUMBERS: Final = 1_000_000
 _MOST_RESYNCS: Final = 64
 _STATE_EVERY_S: Final = 5.0
+_TELL_EVERY_S: Final = 60.0
 
 
 class AgentOptions(msgspec.Struct, frozen=True):
@@ -71,18 +72,21 @@ class AgentOptions(msgspec.Struct, frozen=True):
 
 
 class Resync(msgspec.Struct):
-    """What one comparison of the whole list came to. ``took_s`` seconds."""
+    """What one comparison of the whole list came to. ``took_s`` seconds; ``refused`` numbers, ``why`` of the first."""
 
     held: int = 0
     wanted: int = 0
     added: int = 0
     removed: int = 0
     garbled: int = 0
+    refused: int = 0
+    why: str = ""
     took_s: float = 0.0
 
     def told(self) -> str:
         """In words."""
-        return f"{self.wanted} blocked, {self.added} added, {self.removed} removed, in {self.took_s:.2f} s"
+        text = f"{self.wanted} blocked, {self.added} added, {self.removed} removed, in {self.took_s:.2f} s"
+        return f"{text}; {self.refused} refused: {self.why}" if self.refused else text
 
 
 class Agent:
@@ -104,6 +108,7 @@ class Agent:
         self._settled: list[tuple[bytes, Outcome | None, Quarantined | None]] = []
         self._epoch: str | None = None
         self._trouble = ""
+        self._tell_again_at = 0.0
         self._last = Resync()
         self._synced_at = 0.0
         self._standing_by = False
@@ -122,7 +127,7 @@ class Agent:
                 except LeaseLostError as error:
                     _LOG.warning("%s: stands by: %s", self._options.switch, error)
                 except REDIS_ERRORS as error:
-                    self._tell(f"Redis does not answer: {error}")
+                    self._tell(f"Redis does not answer or refuses: {error}")
                     with contextlib.suppress(*REDIS_ERRORS):
                         await self._redis.connection_pool.disconnect(inuse_connections=True)
                     await asyncio.sleep(pause)
@@ -380,7 +385,7 @@ class Agent:
                     self._last = await self._resync()
                     self._epoch, due, written = epoch, time.monotonic() + self._options.resync_s, 0.0
                     self._synced_at = time.time()
-                    await self._report(asked, "done", self._last.told())
+                    await self._report(asked, "failed" if self._last.refused else "done", self._last.told())
                 self._tell("")
             except UnreachableError as error:
                 self._tell(str(error))
@@ -408,14 +413,13 @@ class Agent:
                 break
         comparison = Comparison(held.items())
         told.held = comparison.held
-        cursor, scanned = 0, 0
+        cursor, scanned, missing = 0, 0, []
         while True:
             page: Any
             cursor, page = await self._redis.hscan(self._keys.blocks, cursor, count=_SCAN)
             scanned += len(page)
-            if scanned > 4 * _MOST_NUMBERS:
+            if scanned > 4 * _MOST_NUMBERS or comparison.wanted > _MOST_NUMBERS:
                 raise RefusedError(f"the register has more than {_MOST_NUMBERS:,} numbers")
-            missing = []
             for field, raw in page.items():
                 number = field.decode("ascii", "replace")
                 block = _decoded(number, raw)
@@ -423,14 +427,15 @@ class Agent:
                 until = wanted_until(block, self._options.region, time.time())
                 if until and comparison.missing(number, until):
                     missing.append(number)
-            told.added += await self._assert(missing, blocked=True)
             if not cursor:
                 break
         told.wanted = comparison.wanted
-        told.removed = await self._assert(comparison.surplus(), blocked=False)
+        # Who is blocked without a reason comes first: a switch with no room left must not keep honest callers out.
+        told.removed = await self._assert(comparison.surplus(), told, blocked=False)
+        told.added = await self._assert(missing, told, blocked=True)
         told.took_s = time.monotonic() - began
-        changed = told.added or told.removed
-        _LOG.log(logging.INFO if changed else logging.DEBUG, "%s: %s", self._options.switch, told.told())
+        level = logging.ERROR if told.refused else logging.INFO if told.added or told.removed else logging.DEBUG
+        _LOG.log(level, "%s: %s", self._options.switch, told.told())
         counts = {"agent.resyncs": 1, "agent.added": told.added, "agent.removed": told.removed}
 
         def fill(pipe: Any) -> None:
@@ -441,10 +446,11 @@ class Agent:
         await self._lease.write(fill)
         return told
 
-    async def _assert(self, numbers: Sequence[str], *, blocked: bool) -> int:
-        """Have the switch hold what the register says *now* of ``numbers``; how many of them had to be ``blocked``.
+    async def _assert(self, numbers: Sequence[str], told: Resync, *, blocked: bool) -> int:
+        """Have the switch hold what the register says *now* of ``numbers``; how many had to be ``blocked`` or freed.
 
-        The register is asked again for each piece: a command may have come in since the comparison began.
+        The register is asked again for each piece: a command may have come in since the comparison began. What the
+        switch refuses is counted in ``told`` and does not keep it from the others.
         """
         changed = 0
         for start in range(0, len(numbers), _CHUNK):
@@ -454,11 +460,14 @@ class Agent:
                 for number in chunk:
                     self._lease.check()
                     until = wanted_until(register.get(number), self._options.region, time.time())
-                    if until and blocked:
-                        await self._port.block(number, until)
-                        changed += 1
-                    elif not until and not blocked:
-                        await self._port.unblock(number)
+                    if bool(until) is not blocked:
+                        continue
+                    try:
+                        await (self._port.block(number, until) if until else self._port.unblock(number))
+                    except RefusedError as error:
+                        told.refused += 1
+                        told.why = told.why or str(error)[:200]
+                    else:
                         changed += 1
         return changed
 
@@ -488,6 +497,8 @@ class Agent:
             "added": self._last.added,
             "removed": self._last.removed,
             "garbled": self._last.garbled,
+            "refused": self._last.refused,
+            "why": self._last.why,
             "took_s": round(self._last.took_s, 3),
             "trouble": self._trouble[:300],
         }
@@ -495,12 +506,13 @@ class Agent:
         await self._lease.write(lambda pipe: pipe.hset(self._keys.agents, self._options.switch, raw))
 
     def _tell(self, trouble: str) -> None:
-        """Log what is wrong once, and once that it is over."""
-        if trouble == self._trouble:
-            return
-        if trouble:
+        """Log what is wrong, at most once a minute as long as it lasts, and once that it is over."""
+        now = time.monotonic()
+        if trouble and now >= self._tell_again_at:
+            self._tell_again_at = now + _TELL_EVERY_S
             _LOG.error("%s: %s; trying again", self._options.switch, trouble)
-        else:
+        elif self._trouble and not trouble:
+            self._tell_again_at = 0.0
             _LOG.info("%s: works again", self._options.switch)
         self._trouble = trouble
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,18 @@ REFERENCE = ROOT / "docs" / "reference" / "redis-protocol.md"
 class AgentRig:
     """A switch with block list and dialogs, and the agent as a process of its own."""
 
-    def __init__(self, stack: ExitStack, directory: Path, *, acl: Sequence[str] = (), next_hop: int = 0) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        directory: Path,
+        *,
+        acl: Sequence[str] = (),
+        next_hop: int = 0,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         self.rpc = directory / "rpc.sock"
         defines = {
+            **(more or {}),
             "ANTIFRAUD_BLOCKLIST": "1",
             "ANTIFRAUD_DIALOGS": "1",
             "ANTIFRAUD_RPC_SOCKET": f'"{self.rpc}"',
@@ -453,10 +462,13 @@ def test_release_ends_a_call_that_rings(started: Callable[..., AgentRig], tmp_pa
 
 
 @pytest.mark.needs("sipp")
-def test_answer_and_end_of_a_call_are_in_the_log(started: Callable[..., AgentRig], tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"ANTIFRAUD_ASYNC": "1"}], ids=["waiting", "suspended"])
+def test_answer_and_end_of_a_call_are_in_the_log(
+    started: Callable[..., AgentRig], tmp_path: Path, more: dict[str, str]
+) -> None:
     port = free_port()
     callee = start_sipp_uas(tmp_path, port, "uas_answers", calls=1)
-    rig = started(next_hop=port)
+    rig = started(next_hop=port, more=more)
     try:
         run = run_sipp(rig.directory, "uac_hangs_up", rig.rig.switch.port, rate=1, calls=1, seconds=15)
         assert run.succeeded == 1

@@ -6,7 +6,7 @@ import pytest
 
 from antifraud.queues import Reply
 from tests.e2e.conftest import PATIENT, Build, Rig
-from tests.e2e.processes import ScriptedEngine, SipResponse
+from tests.e2e.processes import NextHop, ScriptedEngine, SipResponse
 from tests.e2e.test_kamailio_verdicts import CALLEE, PASSED, header_lines
 
 pytestmark = pytest.mark.needs("redis", "kamailio")
@@ -139,3 +139,31 @@ def test_a_redirection_says_whom_the_call_was_for(rig: Build) -> None:
     assert answer.status == 302
     assert values(answer, "Contact") == ["<sip:desk@192.0.2.9>"]
     assert values(answer, "Diversion") == ["<tel:+77000000002>;reason=deflection"]
+
+
+def test_a_caller_whose_network_does_not_know_608_hears_an_announcement(rig: Build) -> None:
+    """RFC 8688 §3.4."""
+    with NextHop() as machine:
+        announcement = f"sip:refused@127.0.0.1:{machine.port}"
+        switch = rig(defines={**PATIENT, "ANTIFRAUD_ANNOUNCEMENT": f'"{announcement}"', "ANTIFRAUD_FEATURE_CAPS": "1"})
+        with ScriptedEngine(switch.redis, lambda event: Reply("block", sip_code=608)):
+            switch.client.invite(CALLEE)
+            assert [invite.split(b" ")[1].decode() for invite in machine.invites] == [announcement]
+            declared = switch.client.invite(CALLEE, headers={b"Feature-Caps": b"*;+g.3gpp.srvcc,*;+sip.608"})
+            assert declared.status == 608
+        with ScriptedEngine(switch.redis, lambda event: Reply("block", sip_code=603)):
+            assert switch.client.invite(CALLEE).status == 603
+        assert len(machine.invites) == 1
+    assert switch.next_hop.invites == []
+
+
+def test_a_switch_promises_to_hand_608_back(rig: Build) -> None:
+    """RFC 6809 §4, RFC 8688 §3.3."""
+    switch = rig(defines={**PATIENT, "ANTIFRAUD_FEATURE_CAPS": "1"})
+    with ScriptedEngine(switch.redis, lambda event: Reply("allow")):
+        switch.client.invite(CALLEE)
+        assert header_lines(switch.next_hop.invites[-1], b"Feature-Caps") == [b"*;+sip.608"]
+        switch.client.invite(CALLEE, headers={b"Feature-Caps": b"*;+sip.608"})
+        assert header_lines(switch.next_hop.invites[-1], b"Feature-Caps") == [b"*;+sip.608"]
+    assert switch.client.invite(b"112").status == PASSED
+    assert header_lines(switch.next_hop.invites[-1], b"Feature-Caps") == []

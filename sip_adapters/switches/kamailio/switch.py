@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import time
@@ -19,6 +20,7 @@ from antifraud.queues.commands import MAX_BLOCK_S
 from sip_adapters.agents import RefusedError, UnreachableError
 from sip_adapters.switches.kamailio import rpc
 
+_LOG: Final = logging.getLogger("antifraud.agents.kamailio")
 _LONGEST_ID: Final = 250
 """Characters of a Call-ID that antifraud.cfg reports whole."""
 _MOST_DIALOGS: Final = 8
@@ -58,6 +60,7 @@ class KamailioSwitch:
                 raise RefusedError(f"the switch has no table {name}; #!define ANTIFRAUD_BLOCKLIST before the include")
             if size > rpc.FULLEST_PAGE:
                 # Its list fits no datagram. Emptied, it is filled again by whoever asked.
+                _LOG.warning("%s has %d numbers, too many to be compared; it is emptied and filled again", name, size)
                 await self._ask("htable.flush", name)
                 self.rewritten += 1
             elif size:
@@ -77,9 +80,7 @@ class KamailioSwitch:
         return "done" if ended else "gone"
 
     async def _end(self, call: rpc.Dialog) -> None:
-        if call.state == 3:
-            raise UnreachableError("the call is being answered")  # its ACK is on the way
-        if call.state > 3:
+        if call.state >= 3:  # answered, whether the caller has acknowledged it or not
             found = await self._question("dlg.end_dlg", call.h_entry, call.h_id, _BYE_HEADERS)
         else:
             found = await self._question("tm.cancel", call.call_id, call.caller.cseq or "1")

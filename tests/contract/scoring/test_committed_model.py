@@ -53,6 +53,11 @@ def test_its_certificate_can_be_recomputed(directory: Path) -> None:
     assert block.budget <= 1e-4
     assert block.met
     assert upper_bound(block.errors, block.n, block.confidence) <= block.bound * (1 + 1e-9) <= block.budget * (1 + 1e-9)
+    for levels in manifest.classes.values():
+        for one in levels.values():
+            if one.threshold is not None:
+                assert upper_bound(one.errors, one.n, one.confidence) <= one.bound * (1 + 1e-9)
+                assert one.met == (one.bound <= one.budget)
     assert manifest.training["command"].startswith("antifraud model train")
     assert "synthetic" in (directory / "card.md").read_text(encoding="utf-8").lower()
     for name in ("manifest.toml", "card.md", "golden.csv"):

@@ -251,6 +251,27 @@ async def test_resync_on_command_mends_what_somebody_else_did(redis_server: Embe
         assert await desk.pending() == 0
 
 
+async def test_a_number_that_is_refused_keeps_nobody_else_from_being_freed_or_blocked(
+    redis_server: EmbeddedRedis, desk: Desk
+) -> None:
+    switch = MemorySwitch()
+    switch.blocked["+77010000009"] = time.time() + 600
+    for number in range(3):
+        await desk.register(f"+7701000000{number}")
+    switch.refuses.add("+77010000000")
+    await desk.command("resync")
+    async with agent(redis_server.url, switch):
+        assert await desk.results(1) == [("resync", "failed")]
+        assert set(switch.blocked) == {"+77010000001", "+77010000002"}
+        assert switch.asked.index(("unblock", "+77010000009")) < switch.asked.index(("block", "+77010000001"))
+        await until(lambda: _refused(desk))
+    assert "1 refused: the switch says no" in (await desk.outcomes())[0].detail
+
+
+async def _refused(desk: Desk) -> bool:
+    return (await desk.state()).get("refused") == 1
+
+
 async def test_an_end_that_differs_is_mended(redis_server: EmbeddedRedis, desk: Desk) -> None:
     switch = MemorySwitch()
     switch.blocked["+77010000001"] = time.time() + 5

@@ -127,7 +127,8 @@ def test_only_the_rules_that_were_asked_about_are_judged(rules: Path) -> None:
     draft = rules / "packs/wangiri/one_ring_from_abroad.yaml"
     draft.write_text(re.sub("stage: .*", "stage: draft", draft.read_text()).replace("  percent: 5\n", ""))
     done = antifraud(*arguments, "--calls", "300", "--rule", "one_ring_from_abroad")
-    assert "no rule at canary or enforce here, so none has a budget to keep: one_ring_from_abroad is at draft" in done.stdout
+    said = "no rule at canary or enforce here, so none has a budget to keep: one_ring_from_abroad is at draft"
+    assert said in done.stdout
 
 
 # The command

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from antifraud.scoring import Model, read_manifest
+from antifraud.settings import data_dir
 
 GOLDEN = Path(__file__).parent / "golden_certificate"
 FEW = ("--seeds", "31-32", "--calls", "1500")
@@ -114,6 +115,7 @@ def test_misuse_is_refused_in_words(name: str, model_dir: Path, tmp_path: Path) 
     assert found.stdout == ""
     loaded = Model.load(model_dir)
     shown = found.stderr.replace(str(model_dir), "MODEL").replace(loaded.id, "toy/7@DIGEST")
+    shown = shown.replace(str(data_dir("config")), "CONFIG")
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("ANTIFRAUD_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)

@@ -181,6 +181,8 @@ def test_card_and_promote(model_dir: Path) -> None:
         ["promote", "nowhere", "--to", "enforce", "--percent", "5", "--by", "a", "--why", "b"],
         ["promote", "nowhere", "--to", "shadow", "--by", "a\nb", "--why", "b"],
         ["train", "--seeds", "1", "--out", "m/x/1", "--stage", "enforce"],
+        ["train", "--seeds", "1", "--out", "m/x/1", "--stop-budget", "0.0001", "--divert-budget", "0.0001"],
+        ["train", "--seeds", "1", "--out", "m/x/1", "--stop-budget", "0.0001", "--block-budget", "0.001"],
         ["evaluate", "nowhere", "--seeds", "1"],
     ],
 )

@@ -89,6 +89,7 @@ def test_an_adapter_is_handed_a_policy_only_where_there_is_one() -> None:
     found = fail_options(settings, "sw-kz-75")
     assert found is not None
     assert found["actions"]["any"]["late"] == "label"
+    assert fail_options(settings, "misspelt") is None
 
 
 def test_a_card_is_printed_for_publishing(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_call_that_is_over_or_not_answered_is_not_looked_at(watch: Watch) -> N
     ],
     ids=["emergency", "state number", "from the desk"],
 )
-def test_what_is_protected_is_never_touched(watch: Watch, changes: dict[str, str]) -> None:
+def test_what_is_protected_is_never_touched(watch: Watch, changes: dict[str, Any]) -> None:
     watched = watch()
     watched.talk(**changes)
     assert watched.interceptor.advance(T0 + 600) == []
@@ -162,7 +162,7 @@ def test_what_is_protected_is_never_touched(watch: Watch, changes: dict[str, str
     ],
 )
 def test_less_than_full_enforcement_alerts(
-    watch: Watch, rule: dict[str, str], call: dict[str, str], verdict: str
+    watch: Watch, rule: dict[str, str], call: dict[str, Any], verdict: str
 ) -> None:
     watched = watch(rule)
     watched.talk(**call)
@@ -262,12 +262,12 @@ def followed(calls: CallsInProgress, kind: str, at: float, call_id: str, **chang
             self.row = [None] * 64
 
     item: Any = Item(event(kind, at, call_id, **changes))
-    calls.follow(item, at)
+    calls.follow([item], [at])
 
 
 def test_the_table_is_bounded_by_count_and_age() -> None:
     calls = CallsInProgress(most=3, most_age_s=100.0)
-    calls.watched = frozenset({"tick", "report"})
+    calls.watch(frozenset({"tick", "report"}))
     for number in range(5):
         followed(calls, "setup", T0 + number, f"c{number}")
         followed(calls, "answer", T0 + number, f"c{number}")
@@ -280,7 +280,7 @@ def test_the_table_is_bounded_by_count_and_age() -> None:
 
 def test_one_report_looks_at_a_bounded_number_of_calls() -> None:
     calls = CallsInProgress()
-    calls.watched = frozenset({"report"})
+    calls.watch(frozenset({"report"}))
     for number in range(MOST_OF_ONE_NUMBER + 7):
         followed(calls, "setup", T0, f"c{number}")
         followed(calls, "answer", T0, f"c{number}")
@@ -291,7 +291,7 @@ def test_one_report_looks_at_a_bounded_number_of_calls() -> None:
 
 def test_many_calls_that_are_due_at_once_are_looked_at_in_turns() -> None:
     calls = CallsInProgress()
-    calls.watched = frozenset({"tick"})
+    calls.watch(frozenset({"tick"}))
     for number in range(MOST_DUE + 5):
         followed(calls, "setup", T0, f"c{number}")
         followed(calls, "answer", T0, f"c{number}")
@@ -311,7 +311,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_the_table_forgets_no_open_call_and_keeps_no_closed_one(steps: list[tuple[str, int, float]]) -> None:
     calls = CallsInProgress(tick_s=5.0)
-    calls.watched = frozenset({"answer", "tick", "report"})
+    calls.watch(frozenset({"answer", "tick", "report"}))
     now, answered, pending = T0, dict[str, float](), set[str]()
     for kind, number, later in steps:
         now += later

@@ -63,9 +63,9 @@ def rows_of(names: Sequence[str], days: int = 12, per_day: int = 500) -> Rows:
     y = rng.random(count) < 0.05
     day = np.repeat(np.arange(days), per_day)
     columns = [
-        (rng.random(count) < np.where(y, 0.6, 0.2)).astype(float)
+        (rng.random(count) < np.where(y, 0.3, 0.2)).astype(float)
         if name in MODEL_FACTS and name != "hour"
-        else rng.poisson(np.where(y, 6.0, 2.0)).astype(float)
+        else rng.poisson(np.where(y, 3.0, 2.0)).astype(float)
         for name in names
     ]
     ts = (1.7e9 + day * 172_800 + np.tile(np.arange(per_day) * 100, days)).astype(np.float64)

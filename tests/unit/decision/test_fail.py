@@ -13,6 +13,7 @@ import pytest
 
 from antifraud.cli.assembly import build_numbering
 from antifraud.decision import Bundle, Decider, load_bundle
+from antifraud.decision.desks import Desk
 from antifraud.decision.fail import FailAction, FailPolicy, FailReason, fallback
 from antifraud.decision.switch_fail import Refusal, number_pattern, protecting, switch_fail
 from antifraud.domain import CallEvent, Ceiling, ConfigError, EventKind, Verdict
@@ -230,3 +231,29 @@ def write_rules(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
         return folder
 
     return written
+
+
+@pytest.mark.parametrize(
+    ("rungs", "verdict", "code"),
+    [
+        ({}, "label", 0),
+        ({"any": {"desk_full": FailAction.ALLOW}}, "allow", 0),
+        ({"international": {"desk_full": FailAction.EMERGENCY_ONLY}}, "block", 503),
+        ({"national": {"desk_full": FailAction.REFUSE}}, "label", 0),
+    ],
+)
+def test_a_desk_that_is_full(bundle: Bundle, rungs: dict[str, dict[str, FailAction]], verdict: str, code: int) -> None:
+    """Unless the fail policy speaks of the trunk's class, what the region says of its desks holds (label)."""
+    policy = SETTINGS.policy()
+    region = msgspec.structs.replace(policy.region("KZ-75"), queues=("d",), fail=FailPolicy(rungs))
+    policy = msgspec.structs.replace(
+        policy,
+        regions={**policy.regions, "KZ-75": region},
+        desks=(Desk(name="d", target="sip:d@desk.example", calls=1),),
+    )
+    decider = Decider(bundle, policy, build_numbering(SETTINGS, warm=False))
+    # A fixed home number that comes in from abroad goes to the desk, which has one place.
+    calls = [setup(call_id=f"c{at}", trunk="intl-1", caller_raw=f"+7727200000{at}") for at in range(2)]
+    first, second = decider.decide(calls)
+    assert (first.verdict, first.target) == ("divert", "sip:d@desk.example")
+    assert (second.verdict, second.code) == (verdict, code)

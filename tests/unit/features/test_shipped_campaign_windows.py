@@ -13,7 +13,7 @@ from antifraud.decision.facts import ROW
 from antifraud.domain import CallEvent, EventKind
 from antifraud.features import Fold, WindowSet, load_windows
 from antifraud.rulekit import compile_where, load_fields
-from tests.property.features.streams import ROOMY, row_of
+from tests.property.features.streams import ROOMY
 
 ROOT = Path(__file__).parents[3]
 T = 1_767_225_600.0
@@ -27,6 +27,12 @@ def shipped() -> WindowSet:
     return load_windows(
         ROOT / "rules" / "windows.yaml", lambda text, where, on: compile_where(text, where, fields, ROW, on)
     )
+
+
+def row(event: CallEvent) -> list[object]:
+    """What conditions read of ``event``."""
+    said = [getattr(event, name, None) for name in ROW]
+    return [event.kind.value, *(None if value == "" else value for value in said[1:])]
 
 
 def call(ts: float, caller: str, callee: str, **more: Any) -> CallEvent:
@@ -46,7 +52,7 @@ def told(ts: float, caller: str, callee: str, label: str) -> CallEvent:
 def last(name: str, *events: CallEvent) -> float:
     """The window ``name`` of the last set-up among ``events``."""
     fold = Fold(shipped(), limits=ROOMY)
-    values = fold.fold(events, [row_of(event) for event in events]).values
+    values = fold.fold(events, [row(event) for event in events]).values
     return float(values[-1, shipped().names.index(name)])
 
 

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from antifraud.cli.fail_policy import fail_options
-from antifraud.domain import ConfigError
+from antifraud.domain import CallEvent, ConfigError
 from antifraud.queues import Reply
 from antifraud.settings import load_settings
 from sip_adapters.conformance import invite
-from sip_adapters.redirect import Count, Redirect, Send, read_options
+from sip_adapters.redirect import Ask, Count, Redirect, Send, read_options
 from sip_adapters.sip import Message, parse
 
 PEER = ("192.0.2.10", 5060)
@@ -29,8 +29,13 @@ def sent(actions: Sequence[object]) -> list[bytes]:
     return [action.data for action in actions if isinstance(action, Send)]
 
 
+def asked(redirect: Redirect) -> CallEvent:
+    (event,) = [action.event for action in redirect.receive(invite(), PEER, 0.0, TS) if isinstance(action, Ask)]
+    return event
+
+
 def decide(redirect: Redirect, reply: Reply) -> tuple[Message, str]:
-    (event,) = [action.event for action in redirect.receive(invite(), PEER, 0.0, TS) if hasattr(action, "event")]
+    event = asked(redirect)
     (raw,) = sent(redirect.decide(event.call_id, reply, 0.01))
     return parse(raw), raw.partition(b"\r\n")[0].decode()
 
@@ -110,8 +115,8 @@ def policy(**rungs: str) -> dict[str, Any]:
     return found
 
 
-def late(redirect: Redirect, raw: bytes = b"") -> tuple[Message, str, list[str]]:
-    redirect.receive(raw or invite(), PEER, 0.0, TS)
+def late(redirect: Redirect) -> tuple[Message, str, list[str]]:
+    redirect.receive(invite(), PEER, 0.0, TS)
     actions = redirect.tick(0.2)
     raw = sent(actions)[-1]
     counts = [action.name for action in actions if isinstance(action, Count)]
@@ -143,7 +148,7 @@ def test_reasons_and_trunks_are_told_apart() -> None:
     assert late(server(fail=found, trunk="intl-1"))[0].status == 608
     assert late(server(fail=found, trunk="nat-1"))[0].status == 404
     redirect = server(fail=found, trunk="nat-1")
-    (event,) = [action.event for action in redirect.receive(invite(), PEER, 0.0, TS) if hasattr(action, "event")]
+    event = asked(redirect)
     assert parse(sent(redirect.decide(event.call_id, None, 0.01))[0]).status == 608
     crowded = server(fail=policy(**{"any.overload": "emergency_only"}), max_pending=1)
     crowded.receive(invite(branch="z9hG4bK-1", call_id="one"), PEER, 0.0, TS)

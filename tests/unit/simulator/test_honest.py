@@ -178,6 +178,42 @@ def test_firms_with_partners_abroad_call_there(national: Scenario) -> None:
     assert all(columns.trunks[index].name.startswith("sub-") for index in columns.trunk[some].tolist())
 
 
+def test_a_firm_knows_some_people_in_the_exchange_of_a_partner_abroad(national: Scenario) -> None:
+    """Otherwise several numbers called in one block abroad would be the sign of a break-in, and nothing else."""
+    numbers: dict[int, set[int]] = defaultdict(set)
+    for seed in range(4):
+        columns = _all(national, seed, 60_000)
+        for callee in columns.callee[_of(columns, "exporter")].tolist():
+            numbers[callee // 100].add(callee)
+    sizes = np.array([len(known) for known in numbers.values()])
+    assert len(sizes) > 50
+    assert np.mean(sizes > 1) > 0.2
+    assert 5 <= sizes.max() <= 12
+
+
+def test_an_office_with_mobile_lines_stays_where_it_is_and_a_courier_drives_about(tmp_path: Path) -> None:
+    """Otherwise a card that never moves would be the sign of a gateway, and nothing else."""
+    scenario = _changed(tmp_path, "organisations: {collector_mobile: {share: 0.2}}\n")
+    cells: dict[tuple[int, bool], set[int]] = defaultdict(set)
+    calls: dict[tuple[int, bool], int] = defaultdict(int)
+    for seed in range(2):
+        columns = _all(scenario, seed, 60_000)
+        for trade, still in (("collector_mobile", True), ("courier", False)):
+            for index in np.flatnonzero(_of(columns, trade) & (columns.cell > 0)).tolist():
+                # An office has a few lines next to each other; most of their calls are heard elsewhere, without a cell.
+                key = int(columns.caller[index]) // (100 if still else 1), still
+                cells[key].add(int(columns.cell[index]))
+                calls[key] += 1
+    busy = [key for key, count in calls.items() if count >= (3 if key[1] else 15)]
+    office = [len(cells[key]) for key in busy if key[1]]
+    road = [len(cells[key]) for key in busy if not key[1]]
+    assert len(office) >= 5
+    assert max(office) <= 2
+    assert len(road) >= 20
+    assert 5 <= np.median(road) <= 30
+    assert max(max(found) for found in cells.values()) <= 900
+
+
 def test_some_complaints_name_another_call(tmp_path: Path) -> None:
     scenario = _changed(
         tmp_path, "reports: {fraud_share: 0.5, wrong_share: 0, misdirected_share: 0.4}\nfraud: {share: 0.1}\n"
