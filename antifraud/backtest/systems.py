@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from antifraud.backtest.batches import batches
-from antifraud.decision import Bundle, Decider, Policy, Prepared, stopped_report
+from antifraud.decision import Bundle, Decider, Policy, stopped_report
 from antifraud.domain import CallEvent, Decision, EventKind, UsageError, Verdict
 from antifraud.features import Fold, Limits
 from antifraud.features.fold import Folded
@@ -188,7 +188,10 @@ class SideBySide:
                 for at in new:
                     seen = self._age >= 0 and bool(np.isnan(vectors[at, self._age]))
                     verdicts = {system: decisions[system][at] for system in decisions}
-                    self._take(batch[places[at]], setups[at], verdicts, seen, open_calls)
+                    spared = (
+                        setups[at].emergency or setups[at].traveller or systems[ENGINE].is_new_at(setups[at].event.ts)
+                    )
+                    self._take(batch[places[at]], spared, verdicts, seen, open_calls)
             self._talked(batch, open_calls)
             if self._feedback:
                 for system, decider in systems.items():
@@ -243,7 +246,7 @@ class SideBySide:
         }
 
     def _take(
-        self, item: Labelled, setup: Prepared, said: dict[str, Decision], unseen: bool, open_calls: dict[str, int]
+        self, item: Labelled, spared: bool, said: dict[str, Decision], unseen: bool, open_calls: dict[str, int]
     ) -> None:
         event, truth, source = item.event, item.truth, len(self._sources) - 1
         engine = said[ENGINE]
@@ -265,7 +268,7 @@ class SideBySide:
         self._region.append(self._regions.code(engine.region))
         self._talk.append(0.0)
         self._unseen.append(unseen)
-        self._spared.append(setup.emergency or setup.traveller)
+        self._spared.append(spared)
         score = said[SCORE].score
         self._score.append(score if score is not None else 0.0)
         for system, column in self._verdicts.items():

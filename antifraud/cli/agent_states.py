@@ -83,15 +83,13 @@ async def _one(client: Any, keys: Keys, switch: str, raw: bytes | None) -> Agent
         return AgentState("warn", f"{switch}: {since}; {waits}", hint)
     if state.trouble:
         return AgentState("warn", f"{switch}: {_plain(state.trouble)}; {waits}", "the agent goes on trying")
-    text = f"{switch}: agent {_plain(state.agent)}, {state.wanted:,} numbers blocked, compared "
-    text += f"{max(0.0, now - state.synced_at):,.0f} s ago; {waits}"
-    if waiting.oldest_s > _WAITING_S:
-        return AgentState("warn", text, "look into the agent's log; antifraud agent … --verbose says more")
+    compared = f"compared {max(0.0, now - state.synced_at):,.0f} s ago" if state.synced_at else "not compared yet"
+    text = f"{switch}: agent {_plain(state.agent)}, {state.wanted:,} numbers blocked, {compared}; {waits}"
     if state.refused:
         text += f"; the switch did not take {state.refused:,} numbers: {_plain(state.why)}"
-        return AgentState(
-            "warn", text, "is there memory left in the switch, and is its configuration for the list in place?"
-        )
+        return AgentState("warn", text, "see that the switch has memory left and the configuration for the list")
+    if waiting.oldest_s > _WAITING_S:
+        return AgentState("warn", text, "look into the agent's log; antifraud agent … --verbose says more")
     if state.garbled:
         text += f"; {state.garbled:,} fields of the register cannot be read and block nothing"
         return AgentState("warn", text, "look at the hash of blocks: somebody else than the engine wrote into it")

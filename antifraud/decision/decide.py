@@ -146,6 +146,10 @@ class Decider:
         """The parameters of rules in ``region``, one that ``Prepared`` names."""
         return self._regions[region].params
 
+    def is_new_at(self, ts: float) -> bool:
+        """Whether the windows have known calls for less than ``policy.warm_up_s`` at epoch second ``ts``."""
+        return ts - self.fold.began < self.policy.warm_up_s
+
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
         return self._facts.prepare(event)
@@ -314,6 +318,9 @@ class Decider:
     ) -> Decision:
         language = region.policy.language
         by_score, rival = scores.asks, scores.rival_asks
+        if self.is_new_at(item.event.ts):
+            # Whom an engine has never seen may be an old subscriber: what it cannot know yet, it does not punish.
+            by_score, rival = min(by_score, Verdict.LABEL), min(rival, Verdict.LABEL)
         if not hits and by_score is Verdict.ALLOW:
             return self._decision(item, region, Verdict.ALLOW, Verdict.ALLOW, _NOTHING, scores, duplicate, rival=rival)
 

@@ -51,6 +51,8 @@ class Policy(msgspec.Struct, frozen=True):
     ``switches`` maps a switch name to its region code; ``trunks`` are (glob pattern, class) pairs, first match
     wins, classes: international, national, subscriber, desk (what a desk hands back). ``utc_offset_min`` is fixed on
     purpose: a time-zone database that changes under an engine would change its decisions.
+    ``warm_up_s``: for so long after the first event that the windows know of, the score asks for no more than a label:
+    everybody looks new to an engine that is new.
     """
 
     shard: str
@@ -61,6 +63,7 @@ class Policy(msgspec.Struct, frozen=True):
     trunks: tuple[tuple[str, str], ...] = ()
     desks: tuple[Desk, ...] = ()
     utc_offset_min: int = 300
+    warm_up_s: float = 0.0
     digest: str = ""
 
     def region(self, code: str) -> RegionPolicy:

@@ -466,7 +466,7 @@ class Engine:
             _LOG.error("entries of %s after %s may have been cut off before they were obeyed", key, position)
 
     async def _learn_decided(self, start: str) -> None:
-        """Learn what was decided after ``start`` of the calls that are followed again: nothing is done to them twice."""
+        """Learn what was decided after ``start`` of calls that are followed again: nothing is done to them twice."""
         calls, newest, seen = self._interceptor.calls, "+", 0
         self._intercepted.clear()
         while len(calls) and seen < _LEARNT:
@@ -493,7 +493,8 @@ class Engine:
             )
             if not entries:
                 break
-            understood = [(item, self._arrival(entry[0])) for entry in entries if (item := self._understood(entry))]
+            found = [(self._understood(entry), self._arrival(entry[0])) for entry in entries]
+            understood = [(item, at) for item, at in found if item is not None]
             prepared = [item for item, _at in understood]
             self._decider.absorb_prepared(prepared)
             if follow:

@@ -31,7 +31,7 @@ def write_calls(path: Path, calls: Sequence[OpenCall]) -> None:
     unfinished = path.with_name(path.name + ".part")
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(_MAGIC + _digest(content) + content)
             file.flush()
             os.fsync(file.fileno())

@@ -76,7 +76,8 @@ class Fold:
     """The windows over everything folded so far.
 
     ``secret`` (32 bytes) keys the hashes against attackers who choose numbers and Call-IDs; without one the fold
-    draws its own. Not safe to share between threads.
+    draws its own. ``began`` is the time (epoch s) of the first event that was folded, NaN before there was one: what
+    lies before it the windows cannot know. Not safe to share between threads.
     """
 
     def __init__(self, windows: WindowSet, *, limits: Limits | None = None, secret: bytes | None = None) -> None:
@@ -85,6 +86,7 @@ class Fold:
         self.secret = os.urandom(_SECRET_BYTES) if secret is None else secret
         if len(self.secret) != _SECRET_BYTES:
             raise ConfigError(f"the secret of the windows has {len(self.secret)} bytes, {_SECRET_BYTES} are due")
+        self.began = math.nan
         self._plan = make_plan(windows)
         self._lay_out()
         # attrgetter of several names gives the tuple of texts of one event in one call.
@@ -187,6 +189,8 @@ class Fold:
         times = np.array([event.ts for event in events], np.float64)
         if not math.isfinite(times.sum()):
             raise ValueError("an event without a finite time; check_event refuses such events")
+        if self.began != self.began:
+            self.began = events[0].ts
         fields = self._hashed(events)
         kernels.fold_batch(
             self._m,
@@ -308,6 +312,7 @@ class Fold:
             limits=msgspec.structs.asdict(self.limits),
             secret=self.secret.hex(),
             arrays=[(name, array.dtype.str, array.size) for name, array in arrays],
+            began=self.began if self.began == self.began else 0.0,
         )
         snapshot.write(Path(path), header, [array for _, array in arrays])
 
@@ -356,6 +361,8 @@ class Fold:
                 raise SnapshotError("damaged", f"{path}: the snapshot's header makes no sense: {error}") from error
             fold._fill(reader, path)
             reader.finish()
+            # Nothing was folded yet: the first event is still to come.
+            fold.began = header.began if fold._counters[kernels.C_EVENTS] else math.nan
         kernels.index_seen(fold._m, fold._seen, fold._seen_index)
         return fold, header.position
 
@@ -410,6 +417,8 @@ class Fold:
         for place, source in enumerate(sources):
             fold._adopt(source, set().union(*(set(after.primitives) for after in sources[place + 1 :])))
         fold._take_counters(last)
+        known = [source.began for source in sources if source.began == source.began]
+        fold.began = min(known, default=math.nan)
         return fold
 
     def _adopt(self, source: Fold, elsewhere: set[Identity]) -> None:

@@ -40,7 +40,8 @@ _MOST_PACKED: Final = _CHUNK + _CHUNK // 255 + 16
 class Header(msgspec.Struct, frozen=True):
     """What a snapshot says of itself: digest and declarations of its windows, where in the log it stands, its limits.
 
-    ``arrays`` are (name, dtype, number of elements) in the order of the file.
+    ``arrays`` are (name, dtype, number of elements) in the order of the file. ``began`` is the time of the first event
+    that was ever folded (epoch s); 0, long ago, in snapshots that do not say.
     """
 
     windows: str
@@ -49,6 +50,7 @@ class Header(msgspec.Struct, frozen=True):
     limits: dict[str, int]
     secret: str
     arrays: list[tuple[str, str, int]]
+    began: float = 0.0
 
 
 def write(path: Path, header: Header, arrays: Sequence[npt.NDArray[Any]]) -> None:

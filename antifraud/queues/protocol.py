@@ -58,8 +58,8 @@ an ``Amendment`` as JSON.
 It is the engine's acknowledgement: what comes after it is decided (again) after a crash. ``control`` and
 ``list_changes``: the last entry of each of these streams whose consequences are written, set in one transaction with
 them; ``killed``: 1 or 0. ``block_requests``: the same of that stream, with the register; ``block_seq``: the highest
-``seq`` that was given to what is said of a number. ``bundle``: the digest of the rules in force, without run-time changes; ``refused``: what is
-wrong with those that were to be taken last, empty when they were taken.
+``seq`` that was given to what is said of a number. ``bundle``: the digest of the rules in force, without run-time
+changes; ``refused``: what is wrong with those that were to be taken last, empty when they were taken.
 
 A switch's Redis user needs no more than: ``resetkeys ~af:{shard}:calls ~af:{shard}:reply:* -@all +xadd +blpop +lpop``.
 """

@@ -500,9 +500,7 @@ class _Reader:
                     sheet.at(node, Message.TESTS_ONE_SIDED, expect=expect)
         return tuple(tests.values())
 
-    def _test(
-        self, node: Node, names: Names, before: Mapping[str, RuleTest], then: _Then | None
-    ) -> RuleTest | None:
+    def _test(self, node: Node, names: Names, before: Mapping[str, RuleTest], then: _Then | None) -> RuleTest | None:
         sheet = self._sheet
         found = form.keys(sheet, node, "a test", TEST_KEYS, ("name", "expect"))
         if "name" not in found or "expect" not in found:

@@ -32,9 +32,10 @@ class Calls(msgspec.Struct):
     """Labelled calls as columns, in the order in which they were made, one source after the other.
 
     ``campaign`` is -1 for honest calls, ``cluster`` counts campaigns and honest callers alike. ``talk_s`` is known of
-    fraudulent calls only. ``unseen``: the first call of a number never seen; None where no window says so. ``spared``:
-    an emergency call or a traveller, whom no score stops. ``verdicts`` holds what full enforcement of each system would
-    have given (``Verdict``); ``ground`` who said so of the whole engine. ``rows`` are what the model saw, float32.
+    fraudulent calls only. ``unseen``: the first call of a number never seen; None where no window says so.
+    ``spared``: an emergency call, a traveller, or a call while the engine is new: no score stops those. ``verdicts``
+    holds what full enforcement of each system would have given (``Verdict``); ``ground`` who said so of the whole
+    engine. ``rows`` are what the model saw, float32.
     """
 
     sources: list[str]

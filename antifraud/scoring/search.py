@@ -73,7 +73,7 @@ def draw(base: Options, number: int) -> Options:
 
     leaves, rate, least = round(log(6, 96)), log(0.03, 0.25), round(log(20, 800))
     fraction, ridge = round(float(rng.uniform(0.25, 1.0)), 2), log(0.1, 100.0)
-    weight = 1.0 if rng.random() < 0.5 else log(0.3, 10.0)
+    weight = base.fraud_weight if rng.random() < 0.5 else log(0.3, 10.0)
     # Slow learning needs more trees. The engine pays for every tree and leaf, so neither may grow without bound.
     trees = min(400, max(base.trees, round(base.trees * 0.1 / rate)))
     return msgspec.structs.replace(

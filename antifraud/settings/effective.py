@@ -272,6 +272,7 @@ class Settings:
                 for name, desk in sorted(self.document.desks.items())
             ),
             utc_offset_min=self.utc_offset_min,
+            warm_up_s=self.engine.warm_up_s,
         )
         canonical = msgspec.json.encode(policy, order="sorted")
         return msgspec.structs.replace(policy, digest=hashlib.blake2b(canonical, digest_size=8).hexdigest())

@@ -294,7 +294,7 @@ class HonestTraffic:
         number = trade.numbers(owner, regions, seat)
         there, nobody = regions, np.full(count, -1, dtype=np.int64)
         if settings.callees == "abroad":
-            # A firm has some fifteen partners abroad, and knows some people in the exchange of each, a few of them well.
+            # A firm has some fifteen partners abroad, and knows some people at each, a few of them well.
             drawn = rng.integers(0, 15 * _PARTNER_LINES, count)
             partner = below(owner * 15 + drawn % 15, world.key ^ trade.key, 1 << 40)
             callee, target = world.abroad(partner), nobody

@@ -16,6 +16,7 @@ from antifraud.decision import Bundle, FactBook, load_bundle
 from antifraud.domain import CallEvent, EventKind, Stage, UsageError
 from antifraud.features import Fold
 from antifraud.rulekit import RuleSet
+from antifraud.rulekit.rule import SETUP
 from antifraud.scoring import Model
 from antifraud.settings import load_settings
 from antifraud.simulator import simulate
@@ -120,7 +121,8 @@ def one_by_one(bundle: Bundle, events: Sequence[LabelledEvent]) -> tuple[Counter
     assert isinstance(rules, RuleSet)
     facts, fold = FactBook(NUMBERING, POLICY), Fold(bundle.windows)
     params = {code: rules.params(region.params) for code, region in POLICY.regions.items()}
-    alone = {item.id: rules.compile_single(item) for item in rules.rules if item.stage is not Stage.RETIRED}
+    judging = [item for item in rules.rules if item.stage is not Stage.RETIRED and item.on == SETUP]
+    alone = {item.id: rules.compile_single(item) for item in judging}
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for label in events:
         item = facts.prepare(label.event)

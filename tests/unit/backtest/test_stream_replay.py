@@ -16,6 +16,7 @@ from antifraud.decision import ROW, Bundle, Decider, FactBook, Policy, load_bund
 from antifraud.domain import Ceiling, EventKind, Location, Stage, UsageError
 from antifraud.features import Fold, Limits
 from antifraud.rulekit import RuleSet, RuleTest, run_rule_tests
+from antifraud.rulekit.rule import SETUP
 from antifraud.rulekit.stream import MAX_EVENTS, Entry, Stream, play
 from antifraud.settings import load_settings
 
@@ -45,7 +46,8 @@ def a_test(*entries: Entry, **told: object) -> RuleTest:
 
 
 def streamed() -> list[RuleTest]:
-    return [test for rule in shipped().rules for test in rule.tests if test.stream is not None]
+    rules = [rule for rule in shipped().rules if rule.on == SETUP]
+    return [test for rule in rules for test in rule.tests if test.stream is not None]
 
 
 def engine_of(test: RuleTest) -> tuple[Decider, int]:

@@ -18,6 +18,7 @@ from antifraud.decision import MODEL_FACTS, Bundle, Decider, Policy, RegionPolic
 from antifraud.decision.challenger import UNSCORED
 from antifraud.decision.explaining import DecisionExplainer
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
+from antifraud.features import Fold
 from antifraud.features.windows import DERIVED
 from antifraud.rulekit import Hit
 from antifraud.scoring import ClassThresholds, Model
@@ -447,3 +448,18 @@ def test_decisions_are_explained_by_the_model_that_made_them_and_by_no_other(
         assert any(sentence.startswith(start) for sentence in said)
     assert DecisionExplainer(other, bundle.windows, within).explain(decisions[-1]) is None
     assert explainer.sentences(msgspec.structs.replace(decisions[-1], features=())) == ()
+
+
+def test_an_engine_that_is_new_punishes_nobody_by_score(bundle: Bundle, model: Model, tmp_path: Path) -> None:
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+    decider = Decider(bundle, policy(warm_up_s=3600.0), NUMBERING, certain)
+    first = one(decider, setup("a"))
+    assert (first.verdict, first.full_verdict) == ("label", "label")
+    assert one(decider, setup("b", **SPOOFED)).full_verdict == "block", "rules are not held back"
+    assert one(decider, setup("c", ts=1.8e9 + 3599)).verdict == "label"
+    assert one(decider, setup("d", ts=1.8e9 + 3600)).verdict == "block"
+    decider.fold.save(tmp_path / "snapshot", "1-0")
+    restored, _position = Fold.load(tmp_path / "snapshot", bundle.windows)
+    again = Decider(bundle, policy(warm_up_s=3600.0), NUMBERING, certain, restored)
+    assert one(again, setup("e", ts=1.8e9 + 3601)).verdict == "block", "a restart makes nobody new"
+    assert one(again, setup("f", ts=1.8e9 + 100)).verdict == "label"

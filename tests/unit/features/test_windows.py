@@ -93,6 +93,8 @@ def test_the_shipped_windows_load_and_explain_themselves() -> None:
         "caller_outbound_balance_24h",
         "caller_reports_30d",
         "caller_stopped_24h",
+        "caller_challenges_passed_24h",
+        "caller_challenges_failed_24h",
         "prefix_callees_10m",
         "prefix_callers_10m",
         "prefix_new_callers_1h",

@@ -131,7 +131,13 @@ class _Words(yaml.SafeLoader):
 
 
 _Words.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    first: [
+        (tag, pattern)
+        for tag, pattern in found
+        # As editors read it: by YAML 1.2, in which `on` is a word. Of the words for yes and no only true and false begin
+        # with these letters.
+        if tag != "tag:yaml.org,2002:timestamp" and (tag != "tag:yaml.org,2002:bool" or first in "tTfF")
+    ]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
