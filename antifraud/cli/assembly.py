@@ -133,6 +133,7 @@ def _warm_up(scratch: Decider) -> None:
             for kind in (EventKind.SETUP, EventKind.ANSWER, EventKind.RELEASE, EventKind.REPORT)
         ]  # fmt: skip
         scratch.decide(calls)
+        scratch.fold.probe(calls[:1], [calls[0].ts])
 
 
 def assemble(where: Mapping[str, Any], *, live: bool = False) -> tuple[Settings, Decider]:

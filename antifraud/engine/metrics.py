@@ -51,12 +51,30 @@ _COUNTERS: Final = {
     "control_gaps": "starts at which control entries may have been cut off before they were obeyed",
     "list_changes": "run-time changes of lists that were accepted",
     "lists_left_aside": "run-time entries that did not fit the lists at a start or reload",
+    "interceptions": "decisions about calls in progress by the verdict that was carried out",
+    "commands": "commands written for switches, by what they ask for",
+    "block_requests": "requests about numbers and calls that were obeyed, by what they ask for",
+    "rule_blocks": "callers' numbers that rules had blocked, or blocked for longer",
+    "rule_blocks_left": "callers' numbers that rules wanted blocked and that were left, by the reason",
+    "blocks_ended": "numbers that left the register because their time was over",
+    "blocks_lifted": "numbers that left the register because they had come under protection",
+    "blocks_left_aside": "fields of the register that could not be understood at a start",
+    "calls_forgotten": "calls in progress that were forgotten, by the reason",
     "reloads": "rule sets taken while running",
     "reload_refused": "rule sets refused while running",
     "snapshots": "snapshots written",
     "snapshot_errors": "snapshots that could not be written",
 }
-_LABELS: Final = {"decisions": "verdict", "challenger_differs": "verdict", "quarantine": "code"}
+_LABELS: Final = {
+    "decisions": "verdict",
+    "challenger_differs": "verdict",
+    "quarantine": "code",
+    "interceptions": "verdict",
+    "commands": "op",
+    "block_requests": "op",
+    "rule_blocks_left": "reason",
+    "calls_forgotten": "reason",
+}
 _LATENCY: Final = "latency_ms."
 #: What is counted of the fold as a whole: its name in ``Fold.stats``, whether it only grows, and what it means.
 _FOLD: Final = (

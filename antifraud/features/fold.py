@@ -479,6 +479,7 @@ def warm_up() -> None:
     fold = Fold(windows, limits=small, secret=bytes(_SECRET_BYTES))
     event = CallEvent(kind=EventKind.SETUP, call_id="1", ts=1_700_000_000.0, caller="+15550100", callee="+15550101")
     fold.fold([event], [None])
+    fold.probe([event], [event.ts])
     Fold.merged(windows, [fold])
 
 

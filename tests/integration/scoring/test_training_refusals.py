@@ -121,7 +121,7 @@ _CASES: dict[str, Write] = {
     "before-everything": _log("--labels", "reports", "--until", "2025-01-31"),
     "no-reports": _log("--labels", "reports", "--label-delay", "1h", reports=False),
     "journal-nowhere": _log("--journal", "nowhere"),
-    "scratch-too-small": _said(*_SEEDS, "--scratch-limit", "1MiB"),
+    "scratch-too-small": _said(*_SEEDS, "--features", "hour,caller_age", "--scratch-limit", "100kB"),
     "scratch-no-size": _said(*_SEEDS, "--scratch-limit", "much"),
     "scratch-nowhere": _said(*_SEEDS, "--scratch", "no/such/place"),
     "scratch-too-small-for-file": lambda events: [*_all_honest(events), "--scratch-limit", "100kB"],

@@ -172,8 +172,10 @@ def test_what_the_field_knows_holds_more_reports_never_lower_the_score(tmp_path:
         ),
         (
             _leak,
-            "the feature noise alone separates fraud from honest calls (AUC 1.0000): it leaks the label\n"
-            "    nothing that is known after the call may be in it; leave it out: --features -noise",
+            (
+                "the feature noise alone separates fraud from honest calls (AUC 1.0000): it leaks the label\n"
+                "    nothing that is known after the call may be in it; leave it out: --features -noise"
+            ),
         ),
         (
             lambda rows: _with(rows, ts=np.where(np.arange(len(rows.ts)) == 5, np.nan, rows.ts)),

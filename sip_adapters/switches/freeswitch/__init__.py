@@ -1,0 +1,8 @@
+"""FreeSWITCH: the adapter that its dialplan asks about calls (outbound event socket), and the switch's agent."""
+
+from __future__ import annotations
+
+from sip_adapters.switches.freeswitch.agent import AGENT, FreeSwitchAgent
+from sip_adapters.switches.freeswitch.switch import FreeSwitch
+
+__all__ = ["AGENT", "FreeSwitch", "FreeSwitchAgent"]
