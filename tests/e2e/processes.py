@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+import msgspec
 import redis
 
 from antifraud.domain import CallEvent, EventError
@@ -432,9 +433,12 @@ class ScriptedEngine:
                         except EventError:
                             continue
                         reply = self._script(event)
-                        if reply is not None and event.reply:
-                            pipe.rpush(event.reply, reply if isinstance(reply, bytes) else encode_reply(reply))
-                            pipe.pexpire(event.reply, 1000)
+                        key, tag = Keys(SHARD).reply_of(event.reply)
+                        if reply is not None and key:
+                            if isinstance(reply, Reply):
+                                reply = encode_reply(msgspec.structs.replace(reply, tag=tag))
+                            pipe.rpush(key, reply)
+                            pipe.pexpire(key, 1000)
                     pipe.execute()
 
 

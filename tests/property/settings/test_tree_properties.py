@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -20,7 +21,10 @@ PIECES = [
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(max_size=80)
 keys = st.text(st.characters(categories=("L", "Nd")), min_size=1, max_size=8)
-scalars = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.text(st.characters(exclude_categories=("C",)))
+#: What YAML 1.1 takes for text and leaves without quotes, and YAML 1.2 for a number (core schema, 10.3.2).
+BETWEEN_VERSIONS = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+\Z")
+plain = st.text(st.characters(exclude_categories=("C",))).filter(lambda text: not BETWEEN_VERSIONS.match(text))
+scalars = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | plain
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=20
 )
