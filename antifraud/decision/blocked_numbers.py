@@ -59,6 +59,16 @@ class NumberState(msgspec.Struct, frozen=True, gc=False):
         """Whether a call in ``region`` at the event time ``ts`` (epoch s) is stopped by it."""
         return self.blocked and ts < self.until and (not self.region or self.region == region)
 
+    def frees(self, region: str, ts: float) -> bool:
+        """Whether somebody has cleared the number: nothing stops its calls in ``region`` at ``ts`` (epoch s)."""
+        return not self.blocked and ts < self.until and (not self.region or self.region == region)
+
+
+def is_spoofed(item: Prepared) -> bool:
+    """Whether the caller's number is of the home country and comes in from abroad without being known to roam."""
+    row = item.row
+    return row[_TRUNK_CLASS] == "international" and row[_COUNTRY] == row[_HOME] and item.event.roaming is not True
+
 
 def with_blocked(hits: list[Hit], state: NumberState | None, region: str, ts: float) -> list[Hit]:
     """``hits``, and the one that the caller's number is blocked where that is so.

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from antifraud.decision.blocked_numbers import NumberState, may_block_caller, protection_of, with_blocked
+from antifraud.decision.blocked_numbers import NumberState, is_spoofed, may_block_caller, protection_of, with_blocked
 from antifraud.decision.bundle import Bundle, windows_changed
 from antifraud.decision.challenger import UNSCORED, Scores, Seat, asked, seated
 from antifraud.decision.desks import DeskBoard
@@ -273,10 +273,13 @@ class Decider:
         row.append(scores.own)
         try:
             hits = self._bundle.rules.evaluate(row, region.params)
+            freed = False
             if self.numbers:
-                hits = with_blocked(hits, self.numbers.get(item.event.caller), item.region, item.event.ts)
+                state = self.numbers.get(item.event.caller)
+                hits = with_blocked(hits, state, item.region, item.event.ts)
+                freed = state is not None and state.frees(item.region, item.event.ts) and not is_spoofed(item)
             passed = self._passed >= 0 and windows[self._passed] >= 1
-            return self._weigh(item, region, hits, scores, duplicate, passed)
+            return self._weigh(item, region, hits, scores, duplicate, passed, freed)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in judging one call, the call goes on
             self.failures += 1
             fell = self._fallen_back(item, region)
@@ -315,6 +318,7 @@ class Decider:
         scores: Scores,
         duplicate: bool,
         passed: bool = False,
+        freed: bool = False,
     ) -> Decision:
         language = region.policy.language
         by_score, rival = scores.asks, scores.rival_asks
@@ -363,6 +367,10 @@ class Decider:
             grounds.append((-by_score - (10 if enforced else 0), len(hits), reason))
         grounds.sort(key=lambda ground: ground[:2])
         reasons = tuple(ground[2] for ground in grounds[:MAX_REASONS])
+        if freed and carried > Verdict.LABEL:
+            # People have looked at this number and found it honest: that goes before what machines think of its calls.
+            carried = Verdict.LABEL
+            reasons = (*reasons, Reason("blocks", "label", say("cleared", language)))
         # The hardest enforced hit that names a target wins, also when a still harder one is capped to a diversion.
         target = max(targets, key=lambda named: named[0])[1] if targets else ""
         return self._decision(

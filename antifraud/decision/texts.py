@@ -30,6 +30,11 @@ _TEXTS: Final = {
         "ru": "этот вызов уже рассмотрен операторами",
         "kk": "бұл қоңырауды операторлар қарап қойған",
     },
+    "cleared": {
+        "en": "the number was cleared after an appeal",
+        "ru": "номер оправдан по обращению абонента",
+        "kk": "нөмір абоненттің өтініші бойынша ақталған",
+    },
     "passed": {
         "en": "the caller has passed the challenge within 24 hours",
         "ru": "звонящий прошёл проверку за последние 24 часа",

@@ -29,6 +29,14 @@ class Book:
             self._calls.popitem(last=False)
             self.forgotten += 1
 
+    def has(self, key: str) -> bool:
+        """Whether the call ``key`` is known and has not ended."""
+        return key in self._calls
+
+    def drop(self, key: str) -> None:
+        """The call ``key`` does not go on."""
+        self._calls.pop(key, None)
+
     def answer(self, key: str, ts: float) -> CallEvent | None:
         """The call was answered at ``ts`` (epoch s); the event, or None when it is unknown or was answered before."""
         setup, answered = self._calls.get(key, (None, 0.0))

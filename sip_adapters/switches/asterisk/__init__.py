@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from sip_adapters.switches.asterisk.adapter import ADAPTER, AsteriskAdapter
 from sip_adapters.switches.asterisk.agent import AGENT, AsteriskAgent
 from sip_adapters.switches.asterisk.switch import AsteriskSwitch
 
-__all__ = ["AGENT", "AsteriskAgent", "AsteriskSwitch"]
+__all__ = ["ADAPTER", "AGENT", "AsteriskAdapter", "AsteriskAgent", "AsteriskSwitch"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from sip_adapters.switches.freeswitch.adapter import ADAPTER, FreeSwitchAdapter
 from sip_adapters.switches.freeswitch.agent import AGENT, FreeSwitchAgent
 from sip_adapters.switches.freeswitch.switch import FreeSwitch
 
-__all__ = ["AGENT", "FreeSwitch", "FreeSwitchAgent"]
+__all__ = ["ADAPTER", "AGENT", "FreeSwitch", "FreeSwitchAdapter", "FreeSwitchAgent"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from antifraud.cli.assembly import build_numbering
 from antifraud.decision import Decider, Policy, RegionPolicy, load_bundle
+from antifraud.decision.blocked_numbers import NumberState
 from antifraud.decision.desks import Desk
 from antifraud.domain import CallEvent, Ceiling, EventKind, Verdict
 from antifraud.settings import load_settings
@@ -155,3 +156,15 @@ def test_only_the_machine_that_asks_can_say_that_somebody_passed() -> None:
     engine = decider(Ceiling.CHALLENGE, challenge="sip:ivr@desk.example")
     forged = challenged(1, kind=EventKind.REPORT, label="passed", reporter="subscriber", roaming=None)
     assert where(engine.decide([forged, challenged(2)])) == ["challenge"]
+
+
+def test_a_number_that_was_cleared_is_stopped_by_nothing_unless_it_is_spoofed() -> None:
+    engine = decider(Ceiling.BLOCK)
+    scanner = {"caller_raw": "+442079460001", "user_agent": "friendly-scanner", "roaming": None}
+    assert engine.decide([spoofed(1, **scanner)])[0].verdict == "block"
+    cleared = NumberState(False, NOON + 1000, 1, "", "analyst:a")
+    engine.numbers = {"+442079460001": cleared, "+77010000004": cleared}
+    (found,) = engine.decide([spoofed(2, **scanner)])
+    assert (found.verdict, found.full_verdict, found.reasons[-1].by) == ("label", "block", "blocks")
+    assert engine.decide([spoofed(3, **scanner, ts=NOON + 1000)])[0].verdict == "block", "cleared until then"
+    assert engine.decide([spoofed(4)])[0].verdict == "block", "this is not the subscriber who was cleared"

@@ -1,0 +1,196 @@
+"""The FastAGI server that an Asterisk's dialplan asks: ``agi://…/ask`` for a call, ``agi://…/ended`` at its end.
+
+What the dialplan knows stands in channel variables (``ASKED``), what it is to do is put into others; the verdict comes
+last, so that a dialplan that finds it finds all of it, and one that finds none lets the call go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from antifraud.domain import EventError
+from sip_adapters.asking import Order
+from sip_adapters.sip import clean, quarantined
+from sip_adapters.switches.asterisk import protocol_agi as agi
+from sip_adapters.switches.options import read_section
+from sip_adapters.switches.serving import CHUNK, Section, Service, read_place, run_service, setup_event
+
+NAME: Final = "asterisk"
+ASKED: Final = (
+    ("ANTIFRAUD_CALL", ""),
+    ("ANTIFRAUD_TRUNK", "trunk"),
+    ("ANTIFRAUD_ASSERTED", "asserted"),
+    ("ANTIFRAUD_DIVERSION", "diversion"),
+    ("ANTIFRAUD_IDENTITY", "identity"),
+    ("ANTIFRAUD_SOURCE", "src_ip"),
+    ("ANTIFRAUD_AGENT", "user_agent"),
+)
+"""Channel variables that are read, and the field of the event that each becomes."""
+
+_CUT_AT: Final = 1_023
+"""Characters to which Asterisk cuts the value of a variable without saying so."""
+
+_RESTRICTED: Final = 0x20
+_PRESENTATION: Final = 0x60
+
+
+class Options(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``adapters.asterisk`` of config/."""
+
+    listen: str = "127.0.0.1:4573"
+    switch: str = "asterisk"
+
+
+class CallerGoneError(EOFError):
+    """The caller has hung up, or Asterisk has ended the conversation."""
+
+
+class Conversation:
+    """One AGI session: one command at a time, each answered before the next."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._agi = agi.AgiReader()
+        self._said: deque[agi.Said] = deque()
+
+    async def environment(self) -> agi.Environment:
+        """What Asterisk says first. EventError for what is no AGI."""
+        found = await self._next()
+        assert isinstance(found, agi.Environment)
+        return found
+
+    async def get(self, name: str) -> str:
+        """A channel variable, "" when it is not set."""
+        return (await self._ask(agi.get_variable(name))).value
+
+    async def set(self, name: str, value: str) -> None:
+        """Set a channel variable."""
+        await self._ask(agi.set_variable(name, value))
+
+    async def _ask(self, command: bytes) -> agi.Answer:
+        self._writer.write(command)
+        await self._writer.drain()
+        while True:
+            found = await self._next()
+            if isinstance(found, agi.Answer):
+                return found
+            if isinstance(found, agi.Hangup):
+                raise CallerGoneError
+
+    async def _next(self) -> agi.Said:
+        while not self._said:
+            data = await self._reader.read(CHUNK)
+            if not data:
+                raise CallerGoneError
+            self._said.extend(self._agi.feed(data))
+        return self._said.popleft()
+
+
+class Server:
+    """What is done with one connection of Asterisk."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one AGI session."""
+        began = time.monotonic()
+        talk = Conversation(reader, writer)
+        try:
+            about = await talk.environment()
+        except EventError as error:
+            self._service.asker.put(quarantined(error.code, error.detail, NAME, b""))
+            return
+        match about.get("network_script").strip("/").partition("?")[0]:
+            case "ask":
+                await self._ask(talk, about, began)
+            case "ended":
+                await self._ended(talk, about)
+            case other:
+                self._service.asker.put(
+                    quarantined("agi-script-unknown", f"script {other[:40]!r} is neither ask nor ended", NAME, b"")
+                )
+
+    async def _ask(self, talk: Conversation, about: agi.Environment, began: float) -> None:
+        callee = await talk.get("ANTIFRAUD_CALLEE") or about.get("dnid") or about.get("extension")
+        if self._service.is_emergency(callee):
+            await talk.set("ANTIFRAUD_VERDICT", "emergency")
+            found: dict[str, str] = {}
+        else:
+            found = {name: await talk.get(name) for name, _ in ASKED}
+            if len(found["ANTIFRAUD_IDENTITY"]) >= _CUT_AT:
+                # Half a signature would count as a wrong one.
+                found["ANTIFRAUD_IDENTITY"] = ""
+        texts = {field: found.get(name, "") for name, field in ASKED if field}
+        event = setup_event(
+            NAME,
+            self._service.own,
+            found.get("ANTIFRAUD_CALL") or about.get("uniqueid"),
+            caller_raw=about.get("callerid"),
+            callee_raw=callee,
+            privacy="id" if _is_restricted(about.get("callingpres")) else "",
+            **(texts | {"trunk": texts.get("trunk") or about.get("accountcode")}),
+        )
+        order = await self._service.decide(about.get("uniqueid"), event, began)
+        if order.verdict == "emergency":
+            return
+        for name, value in told(order, event.call_id):
+            await talk.set(name, value)
+
+    async def _ended(self, talk: Conversation, about: agi.Environment) -> None:
+        cause = _whole(await talk.get("HANGUPCAUSE"))
+        talked = _whole(await talk.get("ANSWEREDTIME"))
+        self._service.ended(about.get("uniqueid"), cause or None, float(talked) if talked is not None else None)
+
+
+def told(order: Order, call_id: str) -> list[tuple[str, str]]:
+    """The channel variables that carry ``order``, the verdict last; empty ones are left out."""
+    values = (
+        ("ANTIFRAUD_CALL", clean(call_id)),
+        ("ANTIFRAUD_TARGET", order.target),
+        ("ANTIFRAUD_LABEL", order.label),
+        ("ANTIFRAUD_REASON", order.reason),
+        ("ANTIFRAUD_CAUSE", str(order.cause or "")),
+        ("ANTIFRAUD_STATUS", str(order.status or "")),
+        ("ANTIFRAUD_DECISION", order.decision),
+        ("ANTIFRAUD_VERDICT", order.verdict),
+    )
+    return [(name, value) for name, value in values if value]
+
+
+class AsteriskAdapter:
+    """The adapter that ``antifraud adapter asterisk`` runs."""
+
+    name = NAME
+    summary = "FastAGI server: an Asterisk's dialplan asks about a call and finds the verdict in channel variables"
+
+    async def run(
+        self, *, shard: str, redis_url: str, options: Mapping[str, Any], ready: Callable[[str], None]
+    ) -> None:
+        """Serve until cancelled."""
+        own = read_section(f"adapters.{NAME}", Options, options)
+        place = read_place(f"adapters.{NAME}", own)
+
+        async def serve(service: Service) -> None:
+            await service.serve(Server(service).handle, ready)
+
+        await run_service(NAME, own, place, shard=shard, redis_url=redis_url, serve=serve)
+
+
+def _is_restricted(presentation: str) -> bool:
+    """Whether the caller asks not to be shown (the presentation indicator of Q.931 4.5.10, as Asterisk numbers it)."""
+    number = _whole(presentation)
+    return number is not None and number & _PRESENTATION == _RESTRICTED
+
+
+def _whole(text: str) -> int | None:
+    text = text.partition(".")[0]
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 7 else None
+
+
+ADAPTER: Final = AsteriskAdapter()
