@@ -106,7 +106,8 @@ def test_two_calls_with_one_call_id_get_each_its_own_verdict(suspending: Rig) ->
 def test_nonsense_in_the_list_of_replies_harms_nobody(suspending: Rig) -> None:
     nonsense = [
         b"", b"nonsense", b'{"tag":"1.2","verdict":"block"}', b'{"tag":"-1.99999999999999999999","verdict":"block"}',
-        b'{"verdict":"block"}', b'{"tag":"a.b\r\nX: y"}', b'{"tag":{"a":1}}', b"[" * 3000, b'{"tag":"' + b"9" * 4000 + b'"}',
+        b'{"verdict":"block"}', b'{"tag":"a.b\r\nX: y"}', b'{"tag":{"a":1}}', b"[" * 3000,
+        b'{"tag":"' + b"9" * 4000 + b'"}',
     ]  # fmt: skip
     with ScriptedEngine(suspending.redis, by_last_digit(suspending)), suspending.redis.client() as redis:
         for one in nonsense:

@@ -2,8 +2,8 @@
 
 FreeSWITCH connects for each call and tells its channel variables. The verdict is set as channel variables
 (``antifraud_verdict`` last); a blocked call is refused and hung up here; then the conversation ends, and the dialplan
-goes on by itself (``socket_resume``): it sends the call to the desk, or on its way. With ``events`` a second connection,
-inbound to FreeSWITCH, tells of answer and end of the calls that went on.
+goes on by itself (``socket_resume``): it sends the call to the desk, or on its way. With ``events`` a second
+connection, inbound to FreeSWITCH, tells of answer and end of the calls that went on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from antifraud.domain import EventError
 from sip_adapters.agents import RefusedError, UnreachableError
 from sip_adapters.asking import Order
 from sip_adapters.sip import quarantined
@@ -28,11 +27,12 @@ from sip_adapters.switches.serving import CHUNK, Section, Service, read_place, r
 
 NAME: Final = "freeswitch"
 ASKED: Final = (
-    ("caller_raw", ("variable_antifraud_caller", "caller-caller-id-number", "variable_sip_from_user")),
+    # Not first the caller id: mod_sofia takes it from a P-Asserted-Identity, whoever wrote that.
+    ("caller_raw", ("variable_antifraud_caller", "variable_sip_from_user", "caller-caller-id-number")),
     ("trunk", ("variable_antifraud_trunk", "variable_sofia_profile_name")),
     ("asserted", ("variable_antifraud_asserted",)),
-    ("diversion", ("variable_sip_h_diversion", "caller-rdnis")),
-    ("identity", ("variable_sip_h_identity",)),
+    ("diversion", ("variable_antifraud_diversion", "caller-rdnis")),
+    ("identity", ("variable_antifraud_identity", "variable_sip_i_identity", "variable_sip_h_identity")),
     ("src_ip", ("variable_sip_network_ip", "caller-network-addr")),
     ("user_agent", ("variable_sip_user_agent",)),
     ("transport", ("variable_sip_via_protocol",)),
@@ -92,7 +92,7 @@ class Conversation:
             message = self._arrived.popleft()
             if message.kind == "text/disconnect-notice":
                 raise SocketClosedError
-            if message.kind in ("command/reply", "") or "unique-id" in message.headers:
+            if message.kind == "command/reply":
                 return message
 
 
@@ -109,11 +109,12 @@ class Server:
         talk = Conversation(reader, writer)
         try:
             found = esl.variables(await talk.say(b"connect\n\n"))
-            uuid = found.get("unique-id", "") or found.get("caller-unique-id", "")
-            if not uuid:
-                raise EventError("esl-garbled", "a channel without Unique-ID")
-        except (UnreachableError, EventError) as error:
+        except UnreachableError as error:
             self._service.asker.put(quarantined("esl-garbled", str(error), NAME, b""))
+            return
+        uuid = found.get("unique-id", "") or found.get("caller-unique-id", "")
+        if not uuid:
+            self._service.asker.put(quarantined("esl-garbled", "a channel without Unique-ID", NAME, b""))
             return
         event = setup_event(
             NAME,
@@ -154,7 +155,7 @@ def obey(order: Order, *, respond: bool) -> list[bytes]:
 
 
 class Follower:
-    """Tells the book of answers and ends, out of the events of an inbound connection; connects anew as often as needed."""
+    """Tells the book of answers and ends, out of the events of an inbound connection that is made anew when it ends."""
 
     def __init__(self, service: Service, connection: Connection) -> None:
         self._service = service

@@ -76,7 +76,13 @@ class FakeAsterisk:
         match fields["Action"]:
             case "CoreStatus":
                 self._respond(
-                    writer, fields, True, "", CoreStartupDate=self.started, CoreStartupTime="10:11:12", CoreCurrentCalls="1"
+                    writer,
+                    fields,
+                    True,
+                    "",
+                    CoreStartupDate=self.started,
+                    CoreStartupTime="10:11:12",
+                    CoreCurrentCalls="1",
                 )
             case "DBPut":
                 self.database[key] = fields["Val"]

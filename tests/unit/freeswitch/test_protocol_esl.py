@@ -83,7 +83,8 @@ def test_no_argument_begins_a_line_of_its_own(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "evil", ["", "x", f"{UUID}\n", f"{UUID} all", UUID.replace("-", ""), "../../etc", "+7701\n\napi shutdown", "+7701/x/1"]
+    "evil",
+    ["", "x", f"{UUID}\n", f"{UUID} all", UUID.replace("-", ""), "../../etc", "+7701\n\napi shutdown", "+7701/x/1"],
 )
 def test_what_is_no_channel_and_no_number_is_never_said(evil: str) -> None:
     for make in (

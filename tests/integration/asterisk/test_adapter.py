@@ -1,0 +1,256 @@
+"""The FastAGI server over real TCP and a real Redis, with stand-ins for Asterisk and the engine; and with Redis gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from antifraud.domain import CallEvent, ConfigError, EventKind
+from antifraud.queues import EmbeddedRedis, Keys, Reply, connect, decode_event, encode_reply
+from sip_adapters.switches.asterisk import ADAPTER
+
+pytestmark = pytest.mark.needs("redis")
+KEYS = Keys("test")
+VERDICTS = {"1": "block", "2": "divert", "3": "label", "4": "challenge", "5": "allow"}
+
+
+@contextlib.asynccontextmanager
+async def adapter(url: str, **options: Any) -> AsyncIterator[int]:
+    """The adapter's port."""
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    settings = {"listen": "127.0.0.1:0", "deadline_ms": 1000, **options}
+    task = asyncio.create_task(ADAPTER.run(shard="test", redis_url=url, options=settings, ready=address.set_result))
+    try:
+        await asyncio.wait({address, task}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+        if task.done():
+            task.result()
+        yield int(address.result().rpartition(":")[2])
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConfigError):
+            await task
+
+
+async def stand_in(url: str, seen: list[CallEvent]) -> None:
+    """Answers by the last digit of the called number."""
+    client = connect(url)
+    last: Any = "0"
+    try:
+        while True:
+            found: Any = await client.xread({KEYS.calls: last}, count=500, block=200)
+            for _, entries in found:
+                for entry_id, fields in entries:
+                    last = entry_id
+                    event = decode_event(fields)
+                    seen.append(event)
+                    verdict = VERDICTS.get(event.callee_raw[-1])
+                    if event.reply and verdict:
+                        reply = Reply(
+                            verdict=verdict, call_id=event.call_id, decision="d7", target="sip:desk@192.0.2.9",
+                            label='war"n\\ ${SHELL(id)}', text="why", sip_code=603, cause=21,
+                        )  # fmt: skip
+                        await client.rpush(event.reply, encode_reply(reply))  # type: ignore[misc]
+    finally:
+        await client.aclose()
+
+
+@pytest.fixture
+async def seen(redis_server: EmbeddedRedis) -> AsyncIterator[list[CallEvent]]:
+    events: list[CallEvent] = []
+    task = asyncio.create_task(stand_in(redis_server.url, events))
+    yield events
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+class Channel:
+    """One channel of an Asterisk that runs AGI scripts: its variables, what AGI says of it."""
+
+    def __init__(self, port: int, callee: str, *, uniqueid: str = "1796069373.4", caller: str = "+77010000001") -> None:
+        self.port = port
+        self.variables = {"ANTIFRAUD_CALLEE": callee, "ANTIFRAUD_TRUNK": "intl-1"}
+        self.about = {"network": "yes", "callerid": caller, "callingpres": "0", "uniqueid": uniqueid, "extension": "s"}
+        self.commands: list[str] = []
+        self.took_s = 0.0
+
+    async def agi(self, script: str) -> Mapping[str, str]:
+        """Run ``script``; the channel's variables afterwards."""
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        lines = {"network_script": script, **self.about}
+        writer.write("".join(f"agi_{name}: {value}\n" for name, value in lines.items()).encode() + b"\n")
+        while line := (await asyncio.wait_for(reader.readline(), 10)).decode().rstrip("\n"):
+            self.commands.append(line)
+            word, kind, name, *rest = line.split(" ", 3)
+            assert kind == "VARIABLE"
+            if word == "SET":
+                value = rest[0]
+                assert value[0] == value[-1] == '"'
+                self.variables[name] = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+                writer.write(b"200 result=1\n")
+            else:
+                value = self.variables.get(name, "")
+                writer.write(f"200 result=1 ({value})\n".encode() if value else b"200 result=0\n")
+        writer.close()
+        self.took_s = time.monotonic() - began
+        return self.variables
+
+
+async def counters(url: str) -> dict[str, int]:
+    client = connect(url)
+    try:
+        found: Any = await client.hgetall(KEYS.counters)  # type: ignore[misc]
+        return {name.decode(): int(value) for name, value in found.items()}
+    finally:
+        await client.aclose()
+
+
+async def test_each_verdict_reaches_the_dialplan(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
+    async with adapter(redis_server.url) as port:
+        found = {
+            last: dict(await Channel(port, f"+7701000010{last}", uniqueid=f"1796069373.{last}").agi("ask"))
+            for last in VERDICTS
+        }
+    told = {
+        last: {
+            name.removeprefix("ANTIFRAUD_"): value
+            for name, value in variables.items()
+            if name not in ("ANTIFRAUD_CALLEE", "ANTIFRAUD_TRUNK", "ANTIFRAUD_CALL")
+        }
+        for last, variables in found.items()
+    }
+    assert told == {
+        "1": {"VERDICT": "block", "REASON": "why", "CAUSE": "21", "STATUS": "603", "DECISION": "d7"},
+        "2": {"VERDICT": "divert", "REASON": "why", "TARGET": "sip:desk@192.0.2.9", "DECISION": "d7"},
+        "3": {"VERDICT": "label", "REASON": "why", "LABEL": "war n SHELL id", "DECISION": "d7"},
+        "4": {"VERDICT": "challenge", "REASON": "why", "TARGET": "sip:desk@192.0.2.9", "DECISION": "d7"},
+        "5": {"VERDICT": "allow", "DECISION": "d7"},
+    }
+    setup = seen[0]
+    assert (setup.kind, setup.caller_raw, setup.callee_raw) == (EventKind.SETUP, "+77010000001", "+77010000101")
+    assert (setup.source, setup.switch, setup.trunk) == ("asterisk", "asterisk", "intl-1")
+    assert (setup.call_id, setup.deadline_ms) == ("1796069373.1", 1000)
+
+
+async def test_what_the_dialplan_knows_stands_in_the_event(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
+    async with adapter(redis_server.url, switch="ast-1") as port:
+        channel = Channel(port, "+77010000105", caller="unknown")
+        channel.about["callingpres"] = "35"
+        channel.variables |= {
+            "ANTIFRAUD_CALL": "abc@192.0.2.1",
+            "ANTIFRAUD_ASSERTED": '"A" <sip:+77010000007@x.example>',
+            "ANTIFRAUD_DIVERSION": "+77010000008",
+            "ANTIFRAUD_SOURCE": "192.0.2.1",
+            "ANTIFRAUD_AGENT": "Some/1.0 \u202e",
+            "ANTIFRAUD_IDENTITY": "x" * 1023,
+        }
+        await channel.agi("ask")
+    (event,) = [event for event in seen if event.kind is EventKind.SETUP]
+    assert (event.caller_raw, event.asserted, event.diversion) == ("", "+77010000007", "+77010000008")
+    assert (event.call_id, event.switch, event.src_ip, event.privacy) == ("abc@192.0.2.1", "ast-1", "192.0.2.1", "id")
+    assert event.identity == ""
+    assert event.user_agent == "Some/1.0 \ufffd"
+    assert channel.variables["ANTIFRAUD_CALL"] == "abc@192.0.2.1"
+
+
+async def test_an_emergency_call_is_never_asked_about(redis_server: EmbeddedRedis) -> None:
+    """Nobody answers here, and still the call goes on at once; the log hears of it."""
+    async with adapter(redis_server.url, deadline_ms=5000) as port:
+        channel = Channel(port, "112")
+        assert (await channel.agi("ask"))["ANTIFRAUD_VERDICT"] == "emergency"
+        assert channel.took_s < 2
+        assert [line for line in channel.commands if line.startswith("GET")] == ["GET VARIABLE ANTIFRAUD_CALLEE"]
+    client = connect(redis_server.url)
+    ((_, fields),) = await client.xrange(KEYS.calls)  # type: ignore[misc]
+    await client.aclose()
+    event = decode_event(fields)
+    assert (event.callee_raw, event.reply) == ("112", "")
+    assert (await counters(redis_server.url))["asterisk.emergency"] == 1
+
+
+async def test_a_silent_engine_lets_calls_go_on(redis_server: EmbeddedRedis) -> None:
+    async with adapter(redis_server.url, deadline_ms=200) as port:
+        channel = Channel(port, "+77010000105")
+        assert (await channel.agi("ask"))["ANTIFRAUD_VERDICT"] == "none"
+        assert 0.15 < channel.took_s < 2
+    assert (await counters(redis_server.url))["asterisk.late"] == 1
+
+
+async def test_a_dead_redis_lets_calls_go_on(tmp_path: Any) -> None:
+    async with adapter(f"unix://{tmp_path}/nothing.sock", deadline_ms=5000) as port:
+        channels = [Channel(port, "+77010000105", uniqueid=f"1796069373.{n}") for n in range(20)]
+        await asyncio.gather(*(channel.agi("ask") for channel in channels))
+        assert {channel.variables["ANTIFRAUD_VERDICT"] for channel in channels} == {"none"}
+        assert max(channel.took_s for channel in channels) < 3
+
+
+async def test_a_late_verdict_goes_to_nobody_else(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
+    """Two calls that give the same Call-ID at once get a verdict each."""
+    async with adapter(redis_server.url) as port:
+        block, allow = Channel(port, "+77010000101", uniqueid="1.1"), Channel(port, "+77010000105", uniqueid="1.2")
+        for channel in (block, allow):
+            channel.variables["ANTIFRAUD_CALL"] = "same@x"
+        await asyncio.gather(block.agi("ask"), allow.agi("ask"))
+    assert (block.variables["ANTIFRAUD_VERDICT"], allow.variables["ANTIFRAUD_VERDICT"]) == ("block", "allow")
+
+
+async def test_the_end_of_a_call_is_reported_once(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
+    async with adapter(redis_server.url) as port:
+        allowed, blocked = Channel(port, "+77010000105", uniqueid="1.1"), Channel(port, "+77010000101", uniqueid="1.2")
+        for channel in (allowed, blocked):
+            await channel.agi("ask")
+            channel.variables |= {"HANGUPCAUSE": "16", "ANSWEREDTIME": "1"}
+            await channel.agi("ended")
+            await channel.agi("ended")
+        async with asyncio.timeout(10):
+            while len(seen) < 4:
+                await asyncio.sleep(0.02)
+    kinds = [(event.kind.value, event.call_id) for event in seen]
+    assert kinds == [("setup", "1.1"), ("answer", "1.1"), ("release", "1.1"), ("setup", "1.2")]
+    assert (seen[2].cause, seen[2].talk_s, seen[2].caller_raw) == (16, 1.0, "+77010000001")
+    assert (await counters(redis_server.url))["asterisk.end-unknown"] == 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"agi_network: yes\nagi_network_script: other\n\n",
+        b"agi_network: yes\n",
+        b"x" * 300_000,
+        b"agi_network_script: ask\nagi_uniqueid: 1.1\n\nnonsense\n520-\n520-\n",
+        b"agi_network_script: ask\nagi_uniqueid: 1.1\n\nHANGUP\n",
+        b"\x00\xff" * 1000 + b"\n",
+        b"",
+    ],
+)
+async def test_hostile_connections_end(redis_server: EmbeddedRedis, seen: list[CallEvent], raw: bytes) -> None:
+    async with adapter(redis_server.url, deadline_ms=100) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(OSError):
+            writer.write(raw)
+            await writer.drain()
+            async with asyncio.timeout(5):
+                while await reader.read(1000):
+                    pass
+        writer.close()
+        assert (await Channel(port, "+77010000105").agi("ask"))["ANTIFRAUD_VERDICT"] in ("allow", "none")
+
+
+async def test_strangers_are_turned_away(redis_server: EmbeddedRedis) -> None:
+    async with adapter(redis_server.url, peers=["192.0.2.0/24"]) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await asyncio.wait_for(reader.read(10), 5) == b""
+        writer.close()
+
+
+async def test_the_door_is_not_left_open() -> None:
+    with pytest.raises(ConfigError, match="can be reached by others"):
+        async with adapter("redis://127.0.0.1:1/0", listen="0.0.0.0:0"):
+            pass
