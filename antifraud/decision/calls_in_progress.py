@@ -25,7 +25,8 @@ TICK_S: Final = 10.0
 MOST_OF_ONE_NUMBER: Final = 256
 """How many calls of one number are looked at because of one report."""
 MOST_DUE: Final = 1_024
-"""How many calls are looked at in one turn because their time has come; the others follow in the next."""
+"""How many calls are looked at in one turn because their time has come or somebody reports their numbers: setups that
+wait are decided in the same turn. The others whose time has come follow in the next; those reported are counted."""
 _TRUNK_CLASS: Final = ROW.index("trunk_class")
 _PASSED_ON: Final = frozenset(("allow", "label"))
 """Verdicts after which the caller talks to whom they called; else they talk to a desk or to nobody."""
@@ -175,7 +176,7 @@ class CallsInProgress:
             return
         reported = self._of_number.get(event.caller, {})
         for count, key in enumerate(reported):
-            if count >= MOST_OF_ONE_NUMBER:
+            if count >= MOST_OF_ONE_NUMBER or len(self._moments) >= MOST_DUE:
                 self.counts["calls_not_looked_at"] += len(reported) - count
                 break
             self._moments.append(Moment(self._calls[key], "report", at, event))

@@ -10,6 +10,7 @@ restart.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -24,6 +25,8 @@ HOURS: Final = (
 MOST_PLACES: Final = 100_000
 _DAY_S: Final = 86_400.0
 _THURSDAY: Final = 3
+_LAST: Final = "\U0010ffff"
+"""Behind every decision id."""
 _HOURS: Final = re.compile(HOURS)
 
 
@@ -110,7 +113,8 @@ class DeskBoard:
         self._offset_s = offset_s
         self._places: dict[str, Place] = {}
         self._by_call: dict[str, set[str]] = {}
-        self._taken: dict[str, dict[str, float]] = {name: {} for name in self._desks}
+        # Since when each place is taken and by which decision, oldest first: a desk may have very many of them.
+        self._taken: dict[str, list[tuple[float, str]]] = {name: [] for name in self._desks}
         self._heard: dict[str, Heard] = {}
         self.changes: dict[str, Place | None] = {}
 
@@ -181,23 +185,24 @@ class DeskBoard:
 
     def _free(self, desk: Desk, ts: float) -> int:
         taken = self._taken[desk.name]
-        for decision in [one for one, since in taken.items() if since + desk.hold_s <= ts]:
-            self._drop(decision)
+        while taken and taken[0][0] + desk.hold_s <= ts:
+            self._drop(taken[0][1])
         free = desk.places - len(taken) if desk.places else MOST_PLACES - len(taken)
         word = self._heard.get(desk.name)
         if word is not None and (desk.silent_s <= 0 or ts - word.ts <= desk.silent_s):
-            free = min(free, word.free - sum(since > word.ts for since in taken.values()))
+            free = min(free, word.free - (len(taken) - bisect_right(taken, (word.ts, _LAST))))
         return free
 
     def _take(self, decision: str, place: Place) -> None:
         self._places[decision] = place
-        self._taken[place.desk][decision] = place.ts
+        insort(self._taken[place.desk], (place.ts, decision))
         self._by_call.setdefault(place.call_id, set()).add(decision)
         self.changes[decision] = place
 
     def _drop(self, decision: str) -> None:
         place = self._places.pop(decision)
-        del self._taken[place.desk][decision]
+        taken = self._taken[place.desk]
+        del taken[bisect_left(taken, (place.ts, decision))]
         left = self._by_call[place.call_id]
         left.discard(decision)
         if not left:

@@ -30,6 +30,8 @@ CHUNK: Final = 65_536
 GRACE_S: Final = 1.0
 """What a conversation may take beside waiting for the verdict."""
 
+_TRUTHS: Final = {"1": True, "0": False}
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -214,9 +216,10 @@ async def run_service(
                 await client.aclose()
 
 
-def setup_event(name: str, own: Section, call_id: str, **texts: str) -> CallEvent:
+def setup_event(name: str, own: Section, call_id: str, roaming: str, **texts: str) -> CallEvent:
     """The setup event of what a dialplan told: texts are cut to their limits and made printable.
 
+    ``roaming`` is known where it is ``1`` or ``0``.
     ``asserted`` and ``diversion`` may be whole header values; their numbers are taken.
     """
     fields: dict[str, Any] = {field: clean(text.strip())[: LIMITS[field]] for field, text in texts.items() if text}
@@ -224,8 +227,9 @@ def setup_event(name: str, own: Section, call_id: str, **texts: str) -> CallEven
         if field in texts:
             fields[field] = number_of(texts[field])
     return CallEvent(
-        kind=EventKind.SETUP, call_id=call_id_text(call_id), ts=time.time(), source=name, switch=own.switch, **fields
-    )
+        kind=EventKind.SETUP, call_id=call_id_text(call_id), ts=time.time(), source=name, switch=own.switch,
+        roaming=_TRUTHS.get(roaming.strip()), **fields,
+    )  # fmt: skip
 
 
 def number_of(text: str) -> str:

@@ -22,6 +22,7 @@ from sip_adapters.switches.serving import CHUNK, Section, Service, read_place, r
 NAME: Final = "asterisk"
 ASKED: Final = (
     ("ANTIFRAUD_CALL", ""),
+    ("ANTIFRAUD_ROAMING", ""),
     ("ANTIFRAUD_TRUNK", "trunk"),
     ("ANTIFRAUD_ASSERTED", "asserted"),
     ("ANTIFRAUD_DIVERSION", "diversion"),
@@ -29,7 +30,7 @@ ASKED: Final = (
     ("ANTIFRAUD_SOURCE", "src_ip"),
     ("ANTIFRAUD_AGENT", "user_agent"),
 )
-"""Channel variables that are read, and the field of the event that each becomes."""
+"""Channel variables that are read, and the field of the event that each becomes as it is."""
 
 _CUT_AT: Final = 1_023
 """Characters to which Asterisk cuts the value of a variable without saying so."""
@@ -131,10 +132,17 @@ class Server:
             NAME,
             self._service.own,
             found.get("ANTIFRAUD_CALL") or about.get("uniqueid"),
+            found.get("ANTIFRAUD_ROAMING", ""),
             caller_raw=about.get("callerid"),
             callee_raw=callee,
             privacy="id" if _is_restricted(about.get("callingpres")) else "",
-            **(texts | {"trunk": texts.get("trunk") or about.get("accountcode")}),
+            **(
+                texts
+                | {
+                    "trunk": texts.get("trunk") or about.get("accountcode"),
+                    "src_ip": _host(texts.get("src_ip", "")),
+                }
+            ),
         )
         order = await self._service.decide(about.get("uniqueid"), event, began)
         if order.verdict == "emergency":
@@ -186,6 +194,13 @@ def _is_restricted(presentation: str) -> bool:
     """Whether the caller asks not to be shown (the presentation indicator of Q.931 4.5.10, as Asterisk numbers it)."""
     number = _whole(presentation)
     return number is not None and number & _PRESENTATION == _RESTRICTED
+
+
+def _host(address: str) -> str:
+    """The host of ``host:port`` or ``[v6]:port``, as Asterisk names the other side of a channel."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _whole(text: str) -> int | None:

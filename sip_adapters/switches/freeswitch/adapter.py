@@ -120,6 +120,7 @@ class Server:
             NAME,
             self._service.own,
             found.get("variable_antifraud_call", "") or uuid,
+            found.get("variable_antifraud_roaming", ""),
             callee_raw=_first(found, CALLEE),
             privacy="id" if found.get("caller-privacy-hide-number", "").lower() in ("true", "yes") else "",
             **{field: _first(found, names) for field, names in ASKED},

@@ -1,11 +1,11 @@
-"""The FastAGI server over real TCP and a real Redis, with stand-ins for Asterisk and the engine; and with Redis gone."""
+"""The FastAGI server over real TCP and a real Redis, with stand-ins for Asterisk and the engine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -34,6 +34,13 @@ async def adapter(url: str, **options: Any) -> AsyncIterator[int]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, ConfigError):
             await task
+
+
+async def until(ready: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "it did not come"
+        await asyncio.sleep(0.01)
 
 
 async def stand_in(url: str, seen: list[CallEvent]) -> None:
@@ -208,9 +215,7 @@ async def test_the_end_of_a_call_is_reported_once(redis_server: EmbeddedRedis, s
             channel.variables |= {"HANGUPCAUSE": "16", "ANSWEREDTIME": "1"}
             await channel.agi("ended")
             await channel.agi("ended")
-        async with asyncio.timeout(10):
-            while len(seen) < 4:
-                await asyncio.sleep(0.02)
+        await until(lambda: len(seen) == 4)
     kinds = [(event.kind.value, event.call_id) for event in seen]
     assert kinds == [("setup", "1.1"), ("answer", "1.1"), ("release", "1.1"), ("setup", "1.2")]
     assert (seen[2].cause, seen[2].talk_s, seen[2].caller_raw) == (16, 1.0, "+77010000001")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,6 +38,13 @@ async def adapter(url: str, **options: Any) -> AsyncIterator[int]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, ConfigError):
             await task
+
+
+async def until(ready: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "it did not come"
+        await asyncio.sleep(0.01)
 
 
 async def stand_in(url: str, seen: list[CallEvent]) -> None:
@@ -225,25 +232,21 @@ async def test_answer_and_end_are_reported(redis_server: EmbeddedRedis, seen: li
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     (tmp_path / "password").write_text("ClueCon-not\n")
     inbound = {"address": address, "password_file": str(tmp_path / "password")}
-    async with adapter(redis_server.url, events=inbound) as port, asyncio.timeout(20):
-        while not events.subscribers:
-            await asyncio.sleep(0.02)
+    async with adapter(redis_server.url, events=inbound) as port:
+        await until(lambda: bool(events.subscribers))
         assert events.asked == ["auth ClueCon-not", "event json CHANNEL_ANSWER CHANNEL_HANGUP_COMPLETE"]
         channel = Channel(port, "+77010000105")
         await channel.socket()
         events.publish("CHANNEL_ANSWER", "another")
         events.publish("CHANNEL_ANSWER", channel.uuid)
         # The connection ends in between, and is made anew.
-        while len(seen) < 2:
-            await asyncio.sleep(0.02)
+        await until(lambda: len(seen) == 2)
         events.subscribers.pop().close()
-        while not events.subscribers:
-            await asyncio.sleep(0.02)
+        await until(lambda: bool(events.subscribers))
         events.publish(
             "CHANNEL_HANGUP_COMPLETE", channel.uuid, variable_hangup_cause_q850="16", variable_billmsec="12500"
         )
-        while len(seen) < 3:
-            await asyncio.sleep(0.02)
+        await until(lambda: len(seen) == 3)
     server.close()
     await asyncio.sleep(0)  # the other side closes too
     assert [event.kind for event in seen] == [EventKind.SETUP, EventKind.ANSWER, EventKind.RELEASE]

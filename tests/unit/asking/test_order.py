@@ -1,4 +1,4 @@
-"""Replies become orders: nothing in them means anything to a dialplan, and what is not understood lets the call go on."""
+"""Replies become orders that mean nothing else to a dialplan; what is not understood lets the call go on."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -46,7 +47,7 @@ def test_a_transcript() -> None:
 @given(st.lists(st.integers(0, len(TRANSCRIPT)), max_size=12))
 def test_where_it_is_cut_makes_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(TRANSCRIPT)]
-    assert said(*[TRANSCRIPT[a:b] for a, b in zip(edges, edges[1:], strict=False)]) == said(TRANSCRIPT)
+    assert said(*[TRANSCRIPT[a:b] for a, b in pairwise(edges)]) == said(TRANSCRIPT)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=8), st.booleans())

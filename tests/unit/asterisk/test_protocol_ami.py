@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def test_a_transcript() -> None:
 @given(st.lists(st.integers(0, len(TRANSCRIPT)), max_size=12))
 def test_where_it_is_cut_makes_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(TRANSCRIPT)]
-    pieces = [TRANSCRIPT[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [TRANSCRIPT[start:end] for start, end in pairwise(edges)]
     assert messages(*pieces) == messages(TRANSCRIPT)
 
 
@@ -57,9 +58,10 @@ def test_nonsense_is_bounded_and_classified(pieces: list[bytes], greeted: bool) 
 def test_an_endless_line_ends() -> None:
     reader = ami.AmiReader()
     reader.feed(TRANSCRIPT)
+    for _ in range(16):
+        reader.feed(b"x" * 1000)
     with pytest.raises(UnreachableError, match="a line of more than 16384 bytes"):
-        for _ in range(100):
-            reader.feed(b"x" * 1000)
+        reader.feed(b"x" * 1000)
     with pytest.raises(UnreachableError, match="a line of more than"):
         messages(b"y" * 20_000 + b"\r\n")
 
@@ -71,7 +73,7 @@ def test_an_endless_message_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_service_is_told() -> None:
-    with pytest.raises(UnreachableError, match="no Asterisk manager: 'SSH-2.0-x'"):
+    with pytest.raises(UnreachableError, match=r"no Asterisk manager: 'SSH-2\.0-x'"):
         messages(b"SSH-2.0-x\r\n")
 
 
