@@ -23,6 +23,7 @@ class FakeAsterisk:
         self.hung_up: list[tuple[str, str]] = []
         self.port = 0
         self.connections = 0
+        self.subscribers: list[asyncio.StreamWriter] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
 
@@ -36,8 +37,13 @@ class FakeAsterisk:
         for writer in self._writers:
             writer.close()
         self._writers.clear()
+        self.subscribers.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._server.wait_closed(), 1)
+
+    def publish(self, event: str, **more: str) -> None:
+        for writer in self.subscribers:
+            writer.write(_message([("Event", event), ("Privilege", "call,all"), *more.items()]))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
@@ -57,6 +63,8 @@ class FakeAsterisk:
                     continue
                 if fields["Action"] == "Login":
                     logged_in = fields["Secret"] == SECRET
+                    if logged_in and fields["Events"] == "call":
+                        self.subscribers.append(writer)
                     text = "Authentication accepted" if logged_in else "Authentication failed"
                     self._respond(writer, fields, logged_in, text)
                     writer.write(b"Event: FullyBooted\r\nPrivilege: system,all\r\nStatus: Fully Booted\r\n\r\n")

@@ -15,8 +15,8 @@ from antifraud.domain import AntifraudError
 __all__ = ["main"]
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "adapter": ("antifraud.cli.processes:adapter", "Run one source of calls (redirect, cdr)."),
-    "agent": ("antifraud.cli.agents:agent", "Carry the engine's commands out on one switch (kamailio)."),
+    "adapter": ("antifraud.cli.processes:adapter", "Run one source of calls (redirect, cdr, asterisk, freeswitch)."),
+    "agent": ("antifraud.cli.agents:agent", "Carry commands out on one switch (kamailio, asterisk, freeswitch)."),
     "backtest": (
         "antifraud.cli.backtest:backtest",
         "Count what each rule hits over labelled calls.",

@@ -74,7 +74,9 @@ def serve_cards(listen: str, token_file: Path | None, journal: Path | None, verb
         )  # fmt: skip
         runner = web.AppRunner(service.app(), access_log=None, shutdown_timeout=_DRAIN_S, keepalive_timeout=15)
         await runner.setup()
+        assert runner.server is not None
         follower = asyncio.ensure_future(service.run())
+        closer = asyncio.ensure_future(service.close_old(runner.server))
         try:
             site = web.TCPSite(runner, host, int(port), ssl_context=secured, backlog=64)
             try:
@@ -90,8 +92,9 @@ def serve_cards(listen: str, token_file: Path | None, journal: Path | None, verb
             if follower.done():
                 follower.result()
         finally:
-            follower.cancel()
-            await asyncio.gather(follower, return_exceptions=True)
+            for task in (follower, closer):
+                task.cancel()
+            await asyncio.gather(follower, closer, return_exceptions=True)
             await runner.cleanup()
             await client.aclose()
 

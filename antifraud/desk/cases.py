@@ -5,6 +5,7 @@ Bounded: at most ``most`` cases, the oldest leave first. What is looked up by nu
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
@@ -40,6 +41,7 @@ class CaseBook:
         self._cases: OrderedDict[str, Decision] = OrderedDict()
         self._by: dict[tuple[str, str], OrderedDict[str, None]] = {}
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -50,16 +52,17 @@ class CaseBook:
             return
         if decision.id in self._cases:
             return
-        self._cases[decision.id] = decision
-        for key in _keys(decision):
-            self._by.setdefault(key, OrderedDict())[decision.id] = None
-        if len(self._cases) > self._most:
-            _id, old = self._cases.popitem(last=False)
-            for key in _keys(old):
-                held = self._by[key]
-                held.pop(old.id, None)
-                if not held:
-                    del self._by[key]
+        with self._lock:
+            self._cases[decision.id] = decision
+            for key in _keys(decision):
+                self._by.setdefault(key, OrderedDict())[decision.id] = None
+            if len(self._cases) > self._most:
+                _id, old = self._cases.popitem(last=False)
+                for key in _keys(old):
+                    held = self._by[key]
+                    held.pop(old.id, None)
+                    if not held:
+                        del self._by[key]
 
     def find(self, identity: str) -> Decision | None:
         """The case with that decision id."""
@@ -84,9 +87,12 @@ class CaseBook:
         """
         seen = {decision.id}
         for what, key in zip(("caller", "neighbour", "callee"), _keys(decision, blank=True), strict=True):
-            for identity in islice(reversed(self._by.get(key, {})), _WALKED):
-                found = self._cases[identity]
-                if found.ts < since or identity in seen:
+            # A copy, and cases that may have gone: this runs in a thread while the book takes in others.
+            with self._lock:
+                held = list(islice(reversed(self._by.get(key, {})), _WALKED))
+            for identity in held:
+                found = self._cases.get(identity)
+                if found is None or found.ts < since or identity in seen:
                     continue
                 seen.add(identity)
                 yield what, found

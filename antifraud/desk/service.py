@@ -60,6 +60,8 @@ _LOG: Final = logging.getLogger("antifraud.desk")
 _BODY: Final = 4_096
 _REQUEST_S: Final = 5.0
 _AT_ONCE: Final = 64
+_CONNECTIONS: Final = 256
+_CONNECTION_S: Final = 60.0
 _GUESSES: Final = 10
 _GUESSES_S: Final = 60.0
 _ADDRESSES: Final = 10_000
@@ -146,6 +148,7 @@ class CardService:
         self._guesses: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._reading = asyncio.Lock()
+        self._challenged = asyncio.Lock()
         self.connected = False
 
     def app(self) -> web.Application:
@@ -158,6 +161,26 @@ class CardService:
         app.router.add_get("/desks", self._list_desks)
         app.router.add_post("/desks/{name}/free", self._free)
         return app
+
+    async def close_old(self, server: web.Server) -> None:
+        """Close connections of ``server`` that are old, or too many, the oldest first, until cancelled.
+
+        Nothing else ends one on which never a whole request comes, and each of them is a file that others lack. A
+        request that is being answered has its time first; a client that means well connects again.
+        """
+        since: dict[Any, float] = {}
+        while True:
+            now = time.monotonic()
+            open_now = list(server.connections)
+            since = {one: since.get(one, now) for one in open_now}
+            surplus = max(0, len(open_now) - _CONNECTIONS)
+            for place, one in enumerate(sorted(since, key=since.__getitem__)):
+                age = now - since[one]
+                if place < surplus or age > _CONNECTION_S + _REQUEST_S:
+                    one.force_close()
+                elif age > _CONNECTION_S:
+                    one.close()
+            await asyncio.sleep(min(1.0, _CONNECTION_S / 4))
 
     # -- following the streams -----------------------------------------------------------------------------------
 
@@ -250,11 +273,18 @@ class CardService:
             except web.HTTPException as error:
                 hint = "see docs/reference/desk-http.md"
                 return _answer(error.status, {"error": (error.reason or "refused").lower(), "hint": hint})
-            except (TimeoutError, QueueError, *REDIS_ERRORS) as error:
-                _LOG.warning("%s %s could not be answered: %s", request.method, request.path[:80], error)
+            except TimeoutError:
+                slow = not request.content.is_eof()
+                what = "the body did not come" if slow else "no answer was found"
+                _LOG.warning("%s %s: %s within %g s", request.method, _line(request.path[:80]), what, _REQUEST_S)
+                return _answer(
+                    408 if slow else 503, {"error": f"{what} within {_REQUEST_S:g} seconds", "hint": "try again"}
+                )
+            except (QueueError, *REDIS_ERRORS) as error:
+                _LOG.warning("%s %s could not be answered: %s", request.method, _line(request.path[:80]), error)
                 return _answer(503, {"error": "the shard's Redis does not answer", "hint": "try again"})
             except Exception:  # noqa: BLE001 - one request nobody foresaw must not stop the others
-                _LOG.exception("%s %s failed", request.method, request.path[:80])
+                _LOG.exception("%s %s failed", request.method, _line(request.path[:80]))
                 return _answer(500, {"error": "a fault of the program", "hint": "its log says more"})
 
     def _refusal(self, request: web.Request) -> web.Response | None:
@@ -298,13 +328,17 @@ class CardService:
         found = self.book.find(identity)
         if found is not None or self._journal is None or not self._journal.is_dir():
             return found
-        async with self._reading:  # one search of files at a time, however many ask
-            today = dt.datetime.fromtimestamp(time.time(), dt.UTC).date()
-            try:
-                return await asyncio.to_thread(find_decision, self._journal, identity, today)
-            except AntifraudError as error:
-                _LOG.error("the journal cannot be searched: %s", error.render())
-                return None
+        # One search of files at a time, however many ask: its thread goes on when nobody waits for it any more, and
+        # those of many would leave none for the cards of others.
+        await self._reading.acquire()
+        today = dt.datetime.fromtimestamp(time.time(), dt.UTC).date()
+        search = asyncio.ensure_future(asyncio.to_thread(find_decision, self._journal, identity, today))
+        search.add_done_callback(lambda _search: self._reading.release())
+        try:
+            return await asyncio.shield(search)
+        except AntifraudError as error:
+            _LOG.error("the journal cannot be searched: %s", error.render())
+            return None
 
     async def _outcome(self, request: web.Request) -> web.Response:
         said = await _body(request, _Said)
@@ -342,15 +376,16 @@ class CardService:
         if late and said.passed:
             hint = f"a digit counts for {CHALLENGE_S:.0f} seconds after the call came in"
             return _answer(409, {"error": "too late", "hint": hint})
-        fresh = await self._redis.set(
-            f"{self._keys.prefix}challenged:{decision.id}", 1, nx=True, ex=int(2 * CHALLENGE_S)
-        )
-        label = "passed" if said.passed else "failed"
-        if fresh and decision.caller:
-            # The identity of a report is its call and its numbers: said twice, it is counted once.
-            outcome = Outcome(decision.id, label, "", time.time())
-            report = encode_event(_report(decision, outcome, source="challenge"))
-            await self._redis.xadd(self._keys.calls, cast("Any", report), maxlen=CALLS_MAXLEN, approximate=True)
+        told = f"{self._keys.prefix}challenged:{decision.id}"
+        async with self._challenged:  # the first word counts, also of two that come at once
+            fresh = not await self._redis.exists(told)
+            if fresh:
+                if decision.caller:
+                    outcome = Outcome(decision.id, "passed" if said.passed else "failed", "", time.time())
+                    report = encode_event(_report(decision, outcome, source="challenge"))
+                    await self._redis.xadd(self._keys.calls, cast("Any", report), maxlen=CALLS_MAXLEN, approximate=True)
+                # Only now: what could not be reported is said again. What is reported twice is counted once.
+                await self._redis.set(told, 1, ex=int(2 * CHALLENGE_S))
         return _answer(201 if fresh else 200, {"decision": decision.id, "passed": said.passed})
 
     async def _free(self, request: web.Request) -> web.Response:

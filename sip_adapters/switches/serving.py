@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import resource
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +34,8 @@ GRACE_S: Final = 1.0
 _TRUTHS: Final = {"1": True, "0": False}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Listen = Annotated[str, msgspec.Meta(max_length=300)]
+SwitchName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -46,8 +49,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     can reach ``listen``.
     """
 
-    listen: Annotated[str, msgspec.Meta(max_length=300)]
-    switch: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+    listen: Listen
+    switch: SwitchName
     deadline_ms: Annotated[int, msgspec.Meta(ge=10, le=30_000)] = 150
     emergency: Annotated[tuple[str, ...], msgspec.Meta(max_length=1_000)] = NUMBERS
     emergency_prefix: Annotated[str, msgspec.Meta(max_length=1_000)] = PREFIX
@@ -145,6 +148,7 @@ class Service:
     async def serve(self, handle: Handle, ready: Callable[[str], None], beside: Sequence[Awaitable[None]] = ()) -> None:
         """Bind, tell ``ready`` the address, hand each connection to ``handle`` until cancelled; ``beside`` runs too."""
         place = self._place
+        _make_room(2 * self.own.max_waiting + 256)
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._connection(handle, reader, writer)
@@ -241,6 +245,15 @@ def number_of(text: str) -> str:
         return parse_address(text, what="asserted").uri.number[: LIMITS["asserted"]]
     except SipError:
         return ""
+
+
+def _make_room(files: int) -> None:
+    """Have the kernel allow so many open files, or as many as it may: a call each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_this_machine(host: str) -> bool:

@@ -9,15 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from antifraud.domain import EventError
 from sip_adapters.asking import Order
 from sip_adapters.sip import clean, quarantined
 from sip_adapters.switches.asterisk import protocol_agi as agi
-from sip_adapters.switches.options import read_section
-from sip_adapters.switches.serving import CHUNK, Section, Service, read_place, run_service, setup_event
+from sip_adapters.switches.asterisk.follower import Follower
+from sip_adapters.switches.options import read_address, read_secret, read_section
+from sip_adapters.switches.serving import (
+    CHUNK,
+    Listen,
+    Section,
+    Service,
+    SwitchName,
+    read_place,
+    run_service,
+    setup_event,
+)
 
 NAME: Final = "asterisk"
 ASKED: Final = (
@@ -39,11 +52,23 @@ _RESTRICTED: Final = 0x20
 _PRESENTATION: Final = 0x60
 
 
-class Options(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section ``adapters.asterisk`` of config/."""
+class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where answers of calls are told: the manager interface, a user with the right to read ``call``, its secret."""
 
-    listen: str = "127.0.0.1:4573"
-    switch: str = "asterisk"
+    address: Annotated[str, msgspec.Meta(max_length=300)] = "127.0.0.1:5038"
+    user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")] = "antifraud"
+    secret_file: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+
+
+class Options(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``adapters.asterisk`` of config/.
+
+    ``events``: where answers are told as they come; without it they are reported when the call has ended.
+    """
+
+    listen: Listen = "127.0.0.1:4573"
+    switch: SwitchName = "asterisk"
+    events: Events | None = None
 
 
 class CallerGoneError(EOFError):
@@ -51,9 +76,13 @@ class CallerGoneError(EOFError):
 
 
 class Conversation:
-    """One AGI session: one command at a time, each answered before the next."""
+    """One AGI session: one command at a time, each answered before the next.
+
+    ``ended``: the channel has ended anyway, so that being told of it again is no reason to stop.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.ended = False
         self._reader = reader
         self._writer = writer
         self._agi = agi.AgiReader()
@@ -80,7 +109,7 @@ class Conversation:
             found = await self._next()
             if isinstance(found, agi.Answer):
                 return found
-            if isinstance(found, agi.Hangup):
+            if isinstance(found, agi.Hangup) and not self.ended:
                 raise CallerGoneError
 
     async def _next(self) -> agi.Said:
@@ -151,6 +180,7 @@ class Server:
             await talk.set(name, value)
 
     async def _ended(self, talk: Conversation, about: agi.Environment) -> None:
+        talk.ended = True
         cause = _whole(await talk.get("HANGUPCAUSE"))
         talked = _whole(await talk.get("ANSWEREDTIME"))
         self._service.ended(about.get("uniqueid"), cause or None, float(talked) if talked is not None else None)
@@ -183,9 +213,18 @@ class AsteriskAdapter:
         """Serve until cancelled."""
         own = read_section(f"adapters.{NAME}", Options, options)
         place = read_place(f"adapters.{NAME}", own)
+        login: tuple[str, int, str, str] | None = None
+        if own.events is not None:
+            where = f"adapters.{NAME}.events"
+            host, port = read_address(f"{where}.address", own.events.address)
+            login = (host, port, own.events.user, read_secret(f"{where}.secret_file", own.events.secret_file))
 
         async def serve(service: Service) -> None:
-            await service.serve(Server(service).handle, ready)
+            beside: list[Awaitable[None]] = []
+            if login is not None:
+                lost = partial(service.asker.count, "events-lost")
+                beside.append(Follower(*login, answered=service.answered, lost=lost).run())
+            await service.serve(Server(service).handle, ready, beside)
 
         await run_service(NAME, own, place, shard=shard, redis_url=redis_url, serve=serve)
 

@@ -23,7 +23,16 @@ from sip_adapters.sip import quarantined
 from sip_adapters.switches.freeswitch import protocol_esl as esl
 from sip_adapters.switches.freeswitch.connection import Connection
 from sip_adapters.switches.options import read_address, read_secret, read_section
-from sip_adapters.switches.serving import CHUNK, Section, Service, read_place, run_service, setup_event
+from sip_adapters.switches.serving import (
+    CHUNK,
+    Listen,
+    Section,
+    Service,
+    SwitchName,
+    read_place,
+    run_service,
+    setup_event,
+)
 
 NAME: Final = "freeswitch"
 ASKED: Final = (
@@ -44,6 +53,8 @@ _LOG: Final = logging.getLogger("antifraud.adapters.freeswitch")
 _ANSWERED: Final = "CHANNEL_ANSWER"
 _ENDED: Final = "CHANNEL_HANGUP_COMPLETE"
 _LONGEST_PAUSE_S: Final = 5.0
+_SILENCE_S: Final = 90.0
+"""FreeSWITCH sends a HEARTBEAT every 20 s."""
 
 
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,8 +71,8 @@ class Options(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of calls are told; without it they are not reported.
     """
 
-    listen: str = "127.0.0.1:8084"
-    switch: str = "freeswitch"
+    listen: Listen = "127.0.0.1:8084"
+    switch: SwitchName = "freeswitch"
     respond: bool = True
     events: Events | None = None
 
@@ -169,15 +180,19 @@ class Follower:
         try:
             while True:
                 try:
-                    await self._connection.ask(esl.subscribe(f"{_ANSWERED} {_ENDED}"), "command/reply")
+                    await self._connection.ask(esl.subscribe(f"HEARTBEAT {_ANSWERED} {_ENDED}"), "command/reply")
                     if trouble:
                         _LOG.info("answer and end of calls are told again")
                     pause, trouble = 0.2, False
                     while True:
-                        self.take(esl.event(await self._connection.next_event()))
-                except UnreachableError as error:
+                        async with asyncio.timeout(_SILENCE_S):
+                            message = await self._connection.next_event()
+                        self.take(esl.event(message))
+                except (UnreachableError, TimeoutError) as error:
                     if not trouble:
-                        _LOG.warning("answer and end of calls are not told: %s", error)
+                        _LOG.warning(
+                            "answer and end of calls are not told: %s", str(error) or "the switch says nothing"
+                        )
                     trouble = True
                     self._service.asker.count("events-lost")
                     await self._connection.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from antifraud.domain import CallEvent, ConfigError, EventKind
 from antifraud.queues import EmbeddedRedis, Keys, Reply, connect, decode_event, encode_reply
 from sip_adapters.switches.asterisk import ADAPTER
+from tests.asterisk_manager import SECRET, FakeAsterisk
 
 pytestmark = pytest.mark.needs("redis")
 KEYS = Keys("test")
@@ -84,6 +86,7 @@ class Channel:
         self.variables = {"ANTIFRAUD_CALLEE": callee, "ANTIFRAUD_TRUNK": "intl-1"}
         self.about = {"network": "yes", "callerid": caller, "callingpres": "0", "uniqueid": uniqueid, "extension": "s"}
         self.commands: list[str] = []
+        self.says_hangup = False
         self.took_s = 0.0
 
     async def agi(self, script: str) -> Mapping[str, str]:
@@ -95,6 +98,7 @@ class Channel:
         while line := (await asyncio.wait_for(reader.readline(), 10)).decode().rstrip("\n"):
             self.commands.append(line)
             word, kind, name, *rest = line.split(" ", 3)
+            writer.write(b"HANGUP\n" * self.says_hangup)
             assert kind == "VARIABLE"
             if word == "SET":
                 value = rest[0]
@@ -189,7 +193,7 @@ async def test_a_silent_engine_lets_calls_go_on(redis_server: EmbeddedRedis) -> 
     assert (await counters(redis_server.url))["asterisk.late"] == 1
 
 
-async def test_a_dead_redis_lets_calls_go_on(tmp_path: Any) -> None:
+async def test_a_dead_redis_lets_calls_go_on(tmp_path: Path) -> None:
     async with adapter(f"unix://{tmp_path}/nothing.sock", deadline_ms=5000) as port:
         channels = [Channel(port, "+77010000105", uniqueid=f"1796069373.{n}") for n in range(20)]
         await asyncio.gather(*(channel.agi("ask") for channel in channels))
@@ -220,6 +224,34 @@ async def test_the_end_of_a_call_is_reported_once(redis_server: EmbeddedRedis, s
     assert kinds == [("setup", "1.1"), ("answer", "1.1"), ("release", "1.1"), ("setup", "1.2")]
     assert (seen[2].cause, seen[2].talk_s, seen[2].caller_raw) == (16, 1.0, "+77010000001")
     assert (await counters(redis_server.url))["asterisk.end-unknown"] == 3
+
+
+async def test_an_answer_is_reported_as_it_comes(
+    redis_server: EmbeddedRedis, seen: list[CallEvent], tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    asterisk = FakeAsterisk()
+    await asterisk.start()
+    events = {"address": f"127.0.0.1:{asterisk.port}", "secret_file": str(tmp_path / "secret")}
+    async with adapter(redis_server.url, events=events) as port:
+        await until(lambda: bool(asterisk.subscribers))
+        channel = Channel(port, "+77010000105", uniqueid="1.1")
+        await channel.agi("ask")
+        asterisk.publish("DialEnd", Uniqueid="1.1", DialStatus="BUSY")
+        asterisk.publish("DialEnd", Uniqueid="another", DialStatus="ANSWER")
+        await asterisk.stop()  # the connection ends in between, and is made anew
+        await asterisk.start()
+        await until(lambda: bool(asterisk.subscribers))
+        assert len(seen) == 1
+        asterisk.publish("DialEnd", Uniqueid="1.1", DialStatus="ANSWER")
+        await until(lambda: len(seen) == 2)
+        channel.variables |= {"HANGUPCAUSE": "16", "ANSWEREDTIME": "3"}
+        channel.says_hangup = True
+        await channel.agi("ended")
+        await until(lambda: len(seen) == 3)
+    await asterisk.stop()
+    assert [event.kind.value for event in seen] == ["setup", "answer", "release"]
+    assert (seen[2].talk_s, seen[2].cause) == (3.0, 16)
 
 
 @pytest.mark.parametrize(

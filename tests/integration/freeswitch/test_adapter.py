@@ -234,7 +234,7 @@ async def test_answer_and_end_are_reported(redis_server: EmbeddedRedis, seen: li
     inbound = {"address": address, "password_file": str(tmp_path / "password")}
     async with adapter(redis_server.url, events=inbound) as port:
         await until(lambda: bool(events.subscribers))
-        assert events.asked == ["auth ClueCon-not", "event json CHANNEL_ANSWER CHANNEL_HANGUP_COMPLETE"]
+        assert events.asked == ["auth ClueCon-not", "event json HEARTBEAT CHANNEL_ANSWER CHANNEL_HANGUP_COMPLETE"]
         channel = Channel(port, "+77010000105")
         await channel.socket()
         events.publish("CHANNEL_ANSWER", "another")
