@@ -140,9 +140,7 @@ class HitCount:
         self._model = model
         self._places = columns_of(model, windows.digests, MODEL_FACTS) if model is not None else None
         # A rule on calls in progress hits no set-up; labelled events say nothing of when such a call should end.
-        self._declared = tuple(
-            rule for rule in rules.rules if rule.stage is not Stage.RETIRED and rule.on == SETUP
-        )
+        self._declared = tuple(rule for rule in rules.rules if rule.stage is not Stage.RETIRED and rule.on == SETUP)
         self._row_of = {rule.id: row for row, rule in enumerate(self._declared)}
         self._in_force = rules
         self._enforced = as_if_enforced(rules)

@@ -24,11 +24,12 @@ _STOP_S = 15.0
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One process: what to call it and the arguments of ``antifraud``."""
+    """One process: what to call it, the arguments of ``antifraud``, and what is added to its environment."""
 
     name: str
     arguments: list[str]
     log: str = ""
+    environment: dict[str, str] = {}
 
 
 class Supervisor:
@@ -69,7 +70,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "antifraud.cli", *part.arguments,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=sink, start_new_session=True,
-                env={**os.environ, PARENT: str(os.getpid())},
+                env={**os.environ, **part.environment, PARENT: str(os.getpid())},
             )  # fmt: skip
         finally:
             if sink is not None:

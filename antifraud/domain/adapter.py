@@ -34,7 +34,7 @@ class Adapter(Protocol):
 
 
 class SwitchAgent(Protocol):
-    """Carries the engine's commands out on one kind of switch. ``options`` comes from ``agents.<switch>`` of config/."""
+    """Carries the engine's commands out on one kind of switch. ``options`` is ``agents.<switch>`` of config/."""
 
     name: str
     summary: str

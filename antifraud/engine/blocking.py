@@ -29,6 +29,7 @@ from antifraud.queues import Keys, encode_quarantined
 from antifraud.queues.commands import (
     COMMANDS_MAXLEN,
     MAX_BLOCK_S,
+    MAX_SEQ,
     REQUESTS,
     Block,
     BlockRequest,
@@ -76,7 +77,6 @@ class BlockRegister:
         self._changed: dict[str, Block | None] = {}
         self._commands: list[tuple[str, Command]] = []
         self._round: Iterator[str] = iter(())
-        self._checked = ""
         switches = decider.policy.switches
         self._switches = {name: region for name, region in switches.items() if is_switch(name)}
         if len(self._switches) < len(switches):
@@ -107,7 +107,8 @@ class BlockRegister:
         self._forget_unsaved()
         self._round = iter(())
         written = state.get(_SEQ_FIELD.encode(), b"")
-        self._seq = int(written) if written.isdigit() and len(written) <= _LONGEST_SEQ else 0
+        seq = int(written) if written.isdigit() and len(written) <= _LONGEST_SEQ else 0
+        self._seq = seq if seq <= MAX_SEQ else 0
         self.requests.go_on_from(state)
         garbled = 0
         try:
@@ -377,10 +378,8 @@ class BlockRegister:
 
     def sweep(self, at: float) -> None:
         """Look at the next few hundred numbers: what has ended goes, and so does a block of a number that has come
-        under protection since. A change of rules or lists begins the round anew."""
-        digest = self._decider.bundle.digest
-        if digest != self._checked:
-            self._checked, self._round = digest, iter(list(self._numbers))
+        under protection since. A change of rules or lists does not begin the round anew: where they change all the time
+        the last numbers would never have their turn, and the first have it again in the next round."""
         for _ in range(_LOOKED_AT):
             number = next(self._round, None)
             if number is None:

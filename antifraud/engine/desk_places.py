@@ -5,13 +5,13 @@ what the desk last said, ``position`` → the last entry of *desk-state* that wa
 of the decisions that it belongs to.
 
 ``af:{shard}:desk-state`` (stream, written by desks): ``desk`` and ``free``, how many more calls it can take now. An
-entry holds for what is decided after it was read; its time is that of its id.
+entry holds for what is decided after it was read; its time is that of its id, where that is not ahead of the clock.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -68,17 +68,20 @@ class DeskPlaces:
         self.position = position if milliseconds.isdecimal() and sequence.isdecimal() else "0-0"
         self._board.restore(places, words)
 
-    def obey(self, entries: Sequence[Entry]) -> list[tuple[Entry, EventError]]:
-        """Take in what desks say; the entries that say nothing, with the reason."""
+    def obey(self, entries: Sequence[Entry], arrival: Callable[[bytes], float]) -> list[tuple[Entry, EventError]]:
+        """Take in what desks say; the entries that say nothing, with the reason.
+
+        ``arrival``: when an entry came (epoch s), which is not for the entry's id alone to say.
+        """
         bad: list[tuple[Entry, EventError]] = []
         for entry in entries:
             self.position, self._moved = entry[0].decode(), True
             try:
-                name, free, ts = _said(entry)
+                name, free = _said(entry)
             except EventError as error:
                 bad.append((entry, error))
                 continue
-            if self._board.heard(name, free, ts):
+            if self._board.heard(name, free, arrival(entry[0])):
                 self._unsaid.add(name)
             else:
                 known = ", ".join(self._board.desks)
@@ -105,12 +108,12 @@ class DeskPlaces:
         self._moved = False
 
 
-def _said(entry: Entry) -> tuple[str, int, float]:
-    entry_id, fields = entry
+def _said(entry: Entry) -> tuple[str, int]:
+    _entry_id, fields = entry
     if len(fields) > 16 or sum(map(len, fields.values())) > 4096:
         raise EventError("desk-garbled", "more than 16 fields or 4096 bytes")
     name = fields.get(b"desk", b"").decode("utf-8", "replace")
     free = fields.get(b"free", b"").decode("utf-8", "replace")
     if not (free.isascii() and free.isdecimal() and len(free) <= 6):
         raise EventError("desk-garbled", f"free {free[:40]!r} is no number of calls from 0 to 999999")
-    return name, int(free), int(entry_id.partition(b"-")[0]) / 1000
+    return name, int(free)

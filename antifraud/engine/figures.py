@@ -16,8 +16,8 @@ class Figures(msgspec.Struct, frozen=True):
 
     ``counts`` are the engine's counters since its start, by the names they have in Redis; ``latency_s`` is the sum of
     all latencies in seconds; ``fold`` is what ``Fold.stats`` said. ``refused``: the rules that were to be taken last
-    were refused, so those in force are older ones. ``challenger_refused``: the model that was to score beside the one in
-    force does not fit, so that one is alone.
+    were refused, so those in force are older ones. ``challenger_refused``: the model that was to score beside the one
+    in force does not fit, so that one is alone.
     """
 
     counts: Mapping[str, int] = {}

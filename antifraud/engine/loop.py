@@ -577,7 +577,8 @@ class Engine:
             wanted = in_order((asked, read.get(asked.key.encode(), [])) for asked in self._asked)
             if wanted:
                 self._obey_all(wanted, starting=False)
-            for (entry_id, fields), why in self._places.obey(read.get(self._keys.desk_state.encode(), [])):
+            said = read.get(self._keys.desk_state.encode(), [])
+            for (entry_id, fields), why in self._places.obey(said, self._arrival):
                 self._refuse(entry_id, fields, why, "desk_state", self._keys.desk_state)
             await self._save_control()
             requested = read.get(self._blocks.requests.key.encode(), [])

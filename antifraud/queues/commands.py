@@ -34,6 +34,8 @@ MAX_COMMAND_BYTES: Final = 8_192
 COMMANDS_MAXLEN: Final = 200_000
 OUTCOMES_MAXLEN: Final = 200_000
 MAX_BLOCK_S: Final = 366 * 86_400.0
+MAX_SEQ: Final = 2**53 - 1
+"""Of all that is said of numbers; a command with a higher one is refused by agents."""
 _NUMBER_CHARS: Final = frozenset("+0123456789")
 _ID_CHARS: Final = frozenset("0123456789abcdef")
 _SWITCH_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -211,6 +213,8 @@ def decode_block(raw: bytes) -> Block:
         block = _BLOCK_DECODER.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EventError("block-garbled", str(error)) from None
+    if not 0 <= block.seq <= MAX_SEQ:
+        raise EventError("block-garbled", f"seq {block.seq} is not between 0 and {MAX_SEQ}")
     if block.state not in ("blocked", "cleared") or not is_number(block.number) or not math.isfinite(block.until):
         raise EventError("block-garbled", f"state {block.state[:20]!r}, number {block.number[:20]!r}")
     return block

@@ -134,8 +134,8 @@ _Words.yaml_implicit_resolvers = {
     first: [
         (tag, pattern)
         for tag, pattern in found
-        # As editors read it: by YAML 1.2, in which `on` is a word. Of the words for yes and no only true and false begin
-        # with these letters.
+        # As editors read it: by YAML 1.2, in which `on` is a word. Of the words for yes and no only true and false
+        # begin with these letters.
         if tag != "tag:yaml.org,2002:timestamp" and (tag != "tag:yaml.org,2002:bool" or first in "tTfF")
     ]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()

@@ -97,7 +97,8 @@ def in_progress_text(
     text = rule_text(when, stage=stage)
     head, _, rest = text.partition("when: ")
     before, _, after = rest.partition("then:")
-    return f"{head}on: {on}\nwhen: {before}then: {{{then}, reason: a reason}}\nrollout:" + after.partition("rollout:")[2]
+    rollout = "rollout:" + after.partition("rollout:")[2]
+    return f"{head}on: {on}\nwhen: {before}then: {{{then}, reason: a reason}}\n{rollout}"
 
 
 def list_text(name: str, entries: str, *, kind: str = "numbers", head: str = "") -> str:
