@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from antifraud.cli.agent_states import backlog
 from antifraud.queues import REDIS_ERRORS, Keys, check_cancelled, connect
 
+_LOG: Final = logging.getLogger("antifraud.agents")
 _EVERY_S: Final = 2.0
 _GAUGES: Final = {
     "up": "1: the agent can ask Redis, 0: it cannot",
@@ -53,13 +55,18 @@ class AgentCollector(Collector):
 async def keep_figures(url: str, shard: str, switch: str, board: AgentBoard) -> None:
     """Bring ``board`` up to date every two seconds until cancelled."""
     client, keys = connect(url, name=f"agent-metrics-{switch}"), Keys(shard)
+    silent = False
     try:
         while True:
             check_cancelled()
             try:
                 board.figures = await _figures(client, keys, switch)
-            except REDIS_ERRORS:
+                silent = False
+            except REDIS_ERRORS as error:
                 board.figures = dict.fromkeys(_GAUGES, 0.0)
+                if not silent:  # once, not every two seconds
+                    _LOG.warning("%s: no figures, Redis refuses or is away: %s", switch, error)
+                silent = True
             await asyncio.sleep(_EVERY_S)
     finally:
         await client.aclose()

@@ -419,7 +419,7 @@ class Decider:
             reasons = (Reason("engine", "allow", say("killed", policy.language)), *reasons)
         desk = ""
         if verdict is Verdict.DIVERT and not target and policy.queues:
-            taken = self.desks.take(policy.queues, identity, event.call_id, event.ts, policy.language)
+            taken = self.desks.take(policy.queues, identity, event.call_id, event.ts, policy.language, event.caller)
             if taken is not None:
                 desk, target = taken.name, taken.target
             else:

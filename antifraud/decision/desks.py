@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -72,7 +73,7 @@ class Desk(msgspec.Struct, frozen=True):
 
     ``calls`` at once and ``queue`` waiting; both 0: as many as come. ``hold_s``: after so many seconds a place is free
     again though no release came. ``silent_s``: a desk that has said nothing of itself for so long counts as closed; 0:
-    nobody waits for it to say anything.
+    nobody waits for it to say anything. ``one_caller``: how many places the calls of one number may have; 0: all.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Desk(msgspec.Struct, frozen=True):
     queue: int = 0
     hold_s: float = 900.0
     silent_s: float = 0.0
+    one_caller: int = 0
 
     @property
     def places(self) -> int:
@@ -98,11 +100,12 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """A place taken: at which desk, by which call, at which epoch second."""
+    """A place taken: at which desk, by which call, at which epoch second, from which number."""
 
     desk: str
     call_id: str
     ts: float
+    caller: str = ""
 
 
 class DeskBoard:
@@ -115,6 +118,7 @@ class DeskBoard:
         self._by_call: dict[str, set[str]] = {}
         # Since when each place is taken and by which decision, oldest first: a desk may have very many of them.
         self._taken: dict[str, list[tuple[float, str]]] = {name: [] for name in self._desks}
+        self._of_caller: Counter[tuple[str, str]] = Counter()
         self._heard: dict[str, Heard] = {}
         self.changes: dict[str, Place | None] = {}
 
@@ -139,10 +143,13 @@ class DeskBoard:
             self._heard[name] = Heard(max(0, free), ts)
         return True
 
-    def take(self, names: Iterable[str], decision: str, call_id: str, ts: float, language: str) -> Desk | None:
+    def take(
+        self, names: Iterable[str], decision: str, call_id: str, ts: float, language: str, caller: str = ""
+    ) -> Desk | None:
         """A place for a call, at the first of ``names`` that is open and has one; None when there is none.
 
         Desks that speak ``language`` come first. A call that has a place keeps it: a repeated setup takes no second.
+        ``caller``: the calling number; calls that show none are not counted together.
         """
         held = self._places.get(decision)
         if held is not None:
@@ -150,8 +157,8 @@ class DeskBoard:
         listed = [self._desks[name] for name in names if name in self._desks]
         speaking = [desk for desk in listed if not desk.languages or language in desk.languages]
         for desk in (*speaking, *(desk for desk in listed if desk not in speaking)):
-            if self._open(desk, ts) and self._free(desk, ts) > 0:
-                self._take(decision, Place(desk.name, call_id, ts))
+            if self._open(desk, ts) and self._free(desk, ts) > 0 and not self._has_enough(desk, caller):
+                self._take(decision, Place(desk.name, call_id, ts, caller))
                 return desk
         return None
 
@@ -193,8 +200,12 @@ class DeskBoard:
             free = min(free, word.free - (len(taken) - bisect_right(taken, (word.ts, _LAST))))
         return free
 
+    def _has_enough(self, desk: Desk, caller: str) -> bool:
+        return bool(desk.one_caller and caller) and self._of_caller[desk.name, caller] >= desk.one_caller
+
     def _take(self, decision: str, place: Place) -> None:
         self._places[decision] = place
+        self._of_caller[place.desk, place.caller] += 1
         insort(self._taken[place.desk], (place.ts, decision))
         self._by_call.setdefault(place.call_id, set()).add(decision)
         self.changes[decision] = place
@@ -203,6 +214,9 @@ class DeskBoard:
         place = self._places.pop(decision)
         taken = self._taken[place.desk]
         del taken[bisect_left(taken, (place.ts, decision))]
+        self._of_caller[place.desk, place.caller] -= 1
+        if not self._of_caller[place.desk, place.caller]:
+            del self._of_caller[place.desk, place.caller]
         left = self._by_call[place.call_id]
         left.discard(decision)
         if not left:

@@ -15,6 +15,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis.asyncio as aredis
@@ -50,8 +51,8 @@ MOST_NUMBERS: Final = 1_000_000
 BLOCK_S: Final = 86_400.0
 CLEAR_S: Final = 30 * 86_400.0
 RELEASE_S: Final = 30.0
-MOST_COMMANDS: Final = 4_096
-"""How many commands one transaction carries, at most, so that Redis answers others meanwhile."""
+MOST_COMMANDS: Final = 512
+"""How many commands one transaction carries, at most: calls that came in with it wait until it is written (25 ms)."""
 _LOOKED_AT: Final = 500
 _RENEWED: Final = 0.1
 _SEQ_FIELD: Final = "block_seq"
@@ -145,12 +146,18 @@ class BlockRegister:
                 request = decode_request(fields)
                 done = self.obey(request, position, arrival(entry_id))
             except EventError as error:
-                raw = f"{position} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
-                self._refused.append(Quarantined(error.code, error.detail, self.requests.field, raw))
-                _LOG.error("entry %s of %s refused: %s: %s", position, self.requests.key, error.code, error.detail)
+                self._refuse(position, fields, error.code, error.detail)
+            except Exception as error:  # noqa: BLE001 - a request nobody foresaw must not stop each engine
+                _LOG.exception("a request could not be obeyed")
+                self._refuse(position, fields, "internal", f"{type(error).__name__}: {error}")
             else:
                 self.counts[f"block_requests.{request.op}"] += 1
                 _LOG.info("%s, asked for by %s: %s", done, request.who, request.why)
+
+    def _refuse(self, position: str, fields: Mapping[bytes, bytes], code: str, detail: str) -> None:
+        raw = f"{position} " + repr({name[:64]: value[:256] for name, value in list(fields.items())[:20]})
+        self._refused.append(Quarantined(code, detail, self.requests.field, raw))
+        _LOG.error("entry %s of %s refused: %s: %s", position, self.requests.key, code, detail)
 
     def obey(self, request: BlockRequest, entry_id: str, at: float) -> str:
         """Do what ``request`` asks, which came at ``at`` (epoch s); what was done, in words.
@@ -158,9 +165,9 @@ class BlockRegister:
         EventError with a stable code when it is refused. It holds from now on and is written with the next ``write``.
         """
         if request.region and request.region not in self._decider.policy.regions:
-            raise EventError("block-region", f"region {request.region[:32]!r} is none of this shard")
+            raise EventError("block-region", f"region {request.region[:32]!r} has no file in config/regions/")
         if request.switch and request.switch not in self._switches:
-            raise EventError("command-switch", f"switch {request.switch!r} is none of policy's, so nobody would obey")
+            raise EventError("command-switch", f"switch {request.switch!r} is not in switches of config/")
         if request.op == "block":
             return self._block(request, entry_id, at)
         if request.op == "unblock":
@@ -179,7 +186,8 @@ class BlockRegister:
         self._check(number, at)
         if state is not None and not state.blocked and at < state.until:
             raise EventError(
-                "block-cleared", f"{number} is cleared until second {state.until:.0f} ({state.by}); forget that first"
+                "block-cleared",
+                f"{number} is cleared until {_moment(state.until)} ({state.by}); antifraud blocks forget ends that",
             )
         block = Block(
             number, "blocked", until, self._next_seq(at), request.region, request.why,
@@ -260,11 +268,21 @@ class BlockRegister:
 
     def _check(self, number: str, at: float) -> None:
         """EventError where ``number`` may not be blocked, whoever asks."""
-        protection = self._decider.protection_of(number, at)
+        protection = self._protection_of(number, at)
         if protection:
             raise EventError("block-protected", f"{number} is protected ({protection})")
         if number not in self._numbers and len(self._numbers) >= MOST_NUMBERS:
             raise EventError("block-full", f"{MOST_NUMBERS} numbers are blocked or cleared; let some end first")
+
+    def _protection_of(self, number: str, at: float) -> str:
+        """What protects ``number``; where that cannot be said it is protected."""
+        try:
+            return self._decider.protection_of(number, at)
+        except Exception:  # noqa: BLE001 - whatever goes wrong with one number, nobody is blocked by it
+            if not self.counts["protection_unknown"]:  # which somebody takes away once a second
+                _LOG.exception("nobody can say whether %s is protected", number)
+            self.counts["protection_unknown"] += 1
+            return "it cannot be said whether it is not"
 
     # What rules ask for
 
@@ -381,6 +399,8 @@ class BlockRegister:
         under protection since. A change of rules or lists does not begin the round anew: where they change all the time
         the last numbers would never have their turn, and the first have it again in the next round."""
         for _ in range(_LOOKED_AT):
+            if len(self._commands) >= MOST_COMMANDS:
+                return
             number = next(self._round, None)
             if number is None:
                 self._round = iter(list(self._numbers))
@@ -393,7 +413,7 @@ class BlockRegister:
                 self._changed[number] = None
                 self.counts["blocks_ended"] += 1
             elif state.blocked:
-                protection = self._decider.protection_of(number, at)
+                protection = self._protection_of(number, at)
                 if protection:
                     _LOG.warning("%s is protected now (%s): it is not blocked any more", number, protection)
                     self._lift(number, at, f"protected: {protection}", "engine")
@@ -432,13 +452,21 @@ class BlockRegister:
         self._commands.clear()
 
 
+def _moment(seconds: float) -> str:
+    """The epoch second for people, UTC; as the number that it is where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OverflowError, OSError, ValueError):
+        return f"second {seconds:.0f}"
+
+
 def _end(asked: float, at: float, usual: float) -> float:
     """Until when something holds that is asked for at ``at``: ``usual`` seconds when no end is given."""
     if not asked:
         return at + usual
     if not at < asked <= at + MAX_BLOCK_S:
         raise EventError(
-            "block-until", f"until {asked:.0f} is not between now and 366 days from now; write it in epoch seconds"
+            "block-until", f"until {_moment(asked)} is not between now and 366 days from now (until: epoch seconds)"
         )
     return asked
 

@@ -268,6 +268,7 @@ class Settings:
                     queue=desk.queue,
                     hold_s=desk.hold_s,
                     silent_s=desk.silent_s,
+                    one_caller=desk.one_caller,
                 )
                 for name, desk in sorted(self.document.desks.items())
             ),

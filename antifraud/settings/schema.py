@@ -334,6 +334,9 @@ class DeskDeclaration(_Section, frozen=True):
             description="seconds after which a desk that says nothing of itself counts as closed; 0 waits for no word",
         ),
     ] = 0.0
+    one_caller: Annotated[
+        int, Meta(ge=0, le=10_000, description="places that the calls of one number may have at a time; 0 is all")
+    ] = 0
 
 
 class ChallengeSettings(_Section, frozen=True):

@@ -54,37 +54,68 @@ def test_a_call_to_no_number_is_no_emergency_call(alone: Rig) -> None:
         assert "77000000002" not in event.callee_raw
 
 
+@pytest.mark.parametrize(
+    "dialled",
+    [b"112", b"+112", b"112#", b"+112#", b"1/1/2", b"112_", b"~112", b"112,", b"112%3Bx", b"%2B112", b"sos", b"+7(112)",
+     b"112*"],
+)  # fmt: skip
+def test_an_emergency_number_is_recognised_however_it_is_dialled(alone: Rig, dialled: bytes) -> None:
+    """As the engine recognises it: with a plus before it, a # behind it and separators in it."""
+    with ScriptedEngine(alone.redis, blocked):
+        assert alone.client.invite(dialled).status == 486
+
+
+@pytest.mark.parametrize("dialled", [b"+77112", b"77000000112", b"a112", b"1120", b"112x", b"+", b"%23"])
+def test_what_only_looks_like_an_emergency_number_is_judged(alone: Rig, dialled: bytes) -> None:
+    with ScriptedEngine(alone.redis, blocked):
+        assert alone.client.invite(dialled).status == 608
+
+
+class Doubling:
+    """A socket that sends each INVITE four times."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+
+    def sendto(self, raw: bytes, where: tuple[str, int]) -> int:
+        for _copy in range(3 if raw.startswith(b"INVITE") else 0):
+            self._real.sendto(raw, where)
+        return self._real.sendto(raw, where)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
 def test_an_invite_that_comes_twice_at_once_waits_once(rig: Build) -> None:
     """A doubled datagram reaches two workers at the same moment: it must not take the place of a call for good."""
-    defines = {**PATIENT, "ANTIFRAUD_ASYNC": "1", "ANTIFRAUD_MAX_SUSPENDED": "8", "WORKERS": "8"}
+    defines = {**PATIENT, "ANTIFRAUD_ASYNC": "1", "ANTIFRAUD_MAX_SUSPENDED": "3", "WORKERS": "8"}
     switch = rig(defines=defines)
     with ScriptedEngine(switch.redis, blocked):
-        for _ in range(60):
+        for _ in range(150):
             with SipClient(switch.switch.port) as client:
-                send = client._socket.sendto
-                to = client._to
-
-                def twice(raw: bytes, _to: object, send=send, to=to) -> int:  # type: ignore[no-untyped-def]
-                    for _copy in range(4):
-                        send(raw, to)
-                    return len(raw)
-
-                class Doubling:
-                    def __init__(self, real: socket.socket) -> None:
-                        self.real = real
-
-                    def sendto(self, raw: bytes, where: tuple[str, int]) -> int:
-                        return twice(raw, where) if raw.startswith(b"INVITE") else self.real.sendto(raw, where)
-
-                    def __getattr__(self, name: str) -> object:
-                        return getattr(self.real, name)
-
                 client._socket = Doubling(client._socket)  # type: ignore[assignment]
                 client.invite(b"77000000004")
         events = len(switch.redis.calls())
-        print(f"\n{events} events of 60 calls")
+        print(f"\n{events} events of 150 calls")
         assert switch.client.invite(b"77000000004").status == 608
         assert "too_many" not in switch.switch.output()
+
+
+def test_redis_that_hangs_while_a_call_waits_does_not_hold_it_up(rig: Build) -> None:
+    """The last question is asked just before the deadline, on a connection that still seems sound."""
+    switch = rig(defines={"WORKERS": "4", "ANTIFRAUD_SILENT_CALLS": "1000", "ANTIFRAUD_REDIS_FAILURES": "1000"})
+    waited = []
+    for _ in range(6):
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(placed, switch.switch.port, b"77000000005")
+            time.sleep(0.135)
+            with switch.redis.paused():
+                waited.append(call.result())
+                time.sleep(0.2)
+        time.sleep(0.2)
+    print(f"\n{[round(one * 1000) for one in waited]} ms")
+    # The machine may stand still now and then, but hardly five times.
+    assert sorted(waited)[1] < 0.225
 
 
 class SlowFor:

@@ -100,9 +100,7 @@ async def test_a_slow_body_writes_no_lines_into_the_log(
     assert all(one.isprintable() for one in said)
 
 
-async def test_ids_that_nobody_has_are_searched_one_at_a_time(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ids_that_nobody_has_are_searched_one_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search of the journal goes on when its request has ended: the next one must not begin beside it."""
     monkeypatch.setattr(service, "_REQUEST_S", 0.2)
     searching, most, lock = 0, 0, threading.Lock()

@@ -352,7 +352,7 @@ def test_the_command_shows_each_number_and_says_where_it_is_out(start_engine: St
     shard.carry_out(*SWITCHES)
     shown, _errors = process.communicate(timeout=30)
     assert process.returncode == 0, shown
-    assert "is cleared until second" in shard.cli("add", NUMBER, "--why", "again", code=1)
+    assert "is cleared until 2" in shard.cli("add", NUMBER, "--why", "again", code=1)
     assert "forgotten" in shard.cli("forget", NUMBER, "--why", "he sold the number")
     assert "resync asked for" in shard.cli("resync", "sw-kz-75", "--why", "it was away")
     assert shard.ops()[-1] == "resync"

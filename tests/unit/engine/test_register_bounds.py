@@ -9,6 +9,8 @@ import pytest
 
 from antifraud.decision.desks import Desk, DeskBoard
 from antifraud.domain import EventError
+from antifraud.engine import blocking
+from antifraud.engine.blocking import BlockRegister
 from antifraud.engine.desk_places import DeskPlaces
 from antifraud.queues import Keys
 from antifraud.queues.commands import Block, BlockRequest, decode_block, encode_block
@@ -29,7 +31,7 @@ def test_a_seq_that_no_agent_would_take_is_no_block(seq: int) -> None:
 async def test_a_written_seq_beyond_what_agents_take_is_not_gone_on_from() -> None:
     class Nothing:
         async def hscan_iter(self, *_: Any, **__: Any) -> Any:
-            for item in ():
+            for item in list[Any]():
                 yield item
 
     found = register()
@@ -67,3 +69,51 @@ def test_a_desk_that_writes_an_id_of_the_future_is_believed_no_longer_than_other
     assert places.obey([(far, fields)], lambda _entry: NOW) == []
     assert board.take(("first",), "d1", "c1", NOW + 30, "ru") is not None
     assert board.take(("first",), "d2", "c2", NOW + 61, "ru") is None
+
+
+def test_many_numbers_that_come_under_protection_are_let_go_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that protects a whole range: each switch is told of each number, and calls wait for that meanwhile."""
+    found = register()
+    for number in range(20):
+        found.obey(BlockRequest("block", "a", "b", f"+7701{number:07}"), f"{number + 1}-0", T0)
+    found.saved()
+    monkeypatch.setattr(blocking, "MOST_COMMANDS", 9)
+    monkeypatch.setattr(type(decider()), "protection_of", lambda *_: "a list")
+    found.sweep(T0 + 1)
+    assert len(found) == 17
+    for _ in range(9):
+        found.saved()
+        found.sweep(T0 + 1)
+    assert len(found) == 0
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    raise ZeroDivisionError
+
+
+def test_where_nobody_can_say_whether_a_number_is_protected_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one request or number that nobody foresaw stops no engine, which would read it again after its restart."""
+    found = register()
+    held, asked = "+77010000001", "+77010000002"
+    found.obey(BlockRequest("block", "a", "b", held), "1-0", T0)
+    monkeypatch.setattr(type(decider()), "protection_of", fails)
+    fields = {b"op": b"block", b"who": b"a", b"why": b"b", b"number": asked.encode()}
+    found.obey_all([(b"2-0", fields)], lambda _entry: T0)
+    found.sweep(T0 + 1)
+    found.sweep(T0 + 1)
+    pipe: Any = Pipe()
+    pipe.quarantined = []
+    pipe.xadd = lambda key, fields, **_: pipe.quarantined.append((key.rpartition(":")[2], fields))
+    found.write(pipe, T0)
+    assert [entry["code"] for key, entry in pipe.quarantined if key == "quarantine"] == ["block-protected"]
+    assert len(found) == 0
+
+
+def test_a_request_that_nobody_foresaw_is_refused_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = register()
+    monkeypatch.setattr(BlockRegister, "_resync", fails)
+    resync = {b"op": b"resync", b"who": b"a", b"why": b"b"}
+    block = {b"op": b"block", b"who": b"a", b"why": b"b", b"number": b"+77010000001"}
+    found.obey_all([(b"1-0", resync), (b"2-0", block)], lambda _entry: T0)
+    assert len(found) == 1
+    assert found.requests.position == "2-0"
