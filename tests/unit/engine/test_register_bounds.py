@@ -79,6 +79,7 @@ def test_many_numbers_that_come_under_protection_are_let_go_in_turns(monkeypatch
     found.saved()
     monkeypatch.setattr(blocking, "MOST_COMMANDS", 9)
     monkeypatch.setattr(type(decider()), "protection_of", lambda *_: "a list")
+    found.sweep(T0 + 1)  # begins a round
     found.sweep(T0 + 1)
     assert len(found) == 17
     for _ in range(9):
