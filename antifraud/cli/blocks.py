@@ -34,7 +34,8 @@ Found = TypeVar("Found")
 
 
 class AtSwitch(msgspec.Struct, frozen=True):
-    """What one switch made of a command. ``state``: pending, or the result that its agent reported."""
+    """What one switch made of a command. ``state``: pending, or the result that its agent reported; "no agent" where
+    nobody carries commands out: calls there are stopped or freed by the engine's answer alone."""
 
     switch: str
     state: str
@@ -55,8 +56,8 @@ class Answer(msgspec.Struct):
 
     @property
     def everywhere(self) -> bool:
-        """Whether it was obeyed at every switch that it concerns."""
-        return self.state == "done" and all(item.state == "done" for item in self.switches)
+        """Whether it was obeyed at every switch that it concerns and that has an agent."""
+        return self.state == "done" and all(item.state in ("done", "no agent") for item in self.switches)
 
 
 @click.group()
@@ -258,7 +259,10 @@ async def _at_switches(client: Any, keys: Keys, block: Block, settings: Settings
     op = "block" if block.state == "blocked" else "unblock"
     concerned = [name for name, its in settings.switches.items() if block.region in ("", its.region)]
     wanted = {command_id(name, op, block.number, block.seq, block.decision): name for name in sorted(concerned)}
-    states = {name: AtSwitch(name, "pending") for name in wanted.values()}
+    agents = {name.decode("utf-8", "replace") for name in await client.hkeys(keys.agents)} | set(
+        settings.document.agents
+    )
+    states = {name: AtSwitch(name, "pending" if name in agents else "no agent") for name in wanted.values()}
     newest, oldest = "+", f"{max(0, int((block.at - _BEFORE_S) * 1000))}"
     while wanted:
         entries = await client.xrevrange(keys.outcomes, newest, oldest, count=_AT_ONCE)
@@ -363,7 +367,11 @@ def _number(text: str, settings: Settings) -> str:
     from antifraud.queues.commands import is_number
 
     plain = "".join(char for char in text if char not in " ()\u00a0-")
-    number = build_numbering(settings, warm=False).facts(plain[:128]).number
+    facts = build_numbering(settings, warm=False).facts(plain[:128])
+    number = facts.number
+    if facts.emergency or facts.short:
+        what = "an emergency number" if facts.emergency else "a short code"
+        raise UsageError(f"{text!r} is {what} and is never blocked", hint="name a subscriber's number in full with +")
     if not is_number(number):
         raise UsageError(
             f"{text!r} is no number that can be blocked", hint="write it in full with +, or as it is dialled here"
@@ -399,7 +407,7 @@ def _words(block: Block) -> str:
 
 
 def _show_switches(switches: Sequence[AtSwitch]) -> None:
-    colours = {"done": "green", "pending": "yellow"}
+    colours = {"done": "green", "pending": "yellow", "no agent": "white"}
     for item in switches:
         state = click.style(item.state, fg=colours.get(item.state, "red"))
         detail = f": {item.detail}" if item.detail else ""

@@ -72,7 +72,12 @@ def serve_cards(listen: str, token_file: Path | None, journal: Path | None, verb
             client, settings.shard, tokens, numbering, journal=journal or settings.journal_dir, explain=explain,
             desks=frozenset(settings.document.desks), most_cases=cards.cases,
         )  # fmt: skip
-        runner = web.AppRunner(service.app(), access_log=None, shutdown_timeout=_DRAIN_S, keepalive_timeout=15)
+        # All that aiohttp itself would log, with a traceback each time, is what strangers send that is no HTTP.
+        quiet = logging.getLogger("antifraud.desk.http")
+        quiet.setLevel(logging.CRITICAL)
+        runner = web.AppRunner(
+            service.app(), access_log=None, logger=quiet, shutdown_timeout=_DRAIN_S, keepalive_timeout=15
+        )
         await runner.setup()
         assert runner.server is not None
         follower = asyncio.ensure_future(service.run())

@@ -48,8 +48,9 @@ _FIXED: Final = ("fixed", "fixed_or_mobile")
 class Prepared(msgspec.Struct, frozen=True, gc=False):
     """An event with its numbers normalised, its row, its region, and the model's view of its facts.
 
-    ``placed``: a known switch or the callee's number gave the region. ``traveller``: a home mobile that comes in from
-    abroad and of which nobody has said whether it roams; most likely a subscriber who calls home.
+    ``placed``: a known switch gave the region, or the callee's number did where the event names no switch.
+    ``traveller``: a home mobile that comes in from abroad and of which nobody has said whether it roams; most likely
+    a subscriber who calls home.
     """
 
     event: CallEvent
@@ -95,8 +96,10 @@ class FactBook:
             from_number = self._numbering.facts(presented, international=international).number
             asserted_differs = bool(from_number) and from_number != caller.number
         region = policy.switches.get(event.switch, "") or callee.region
-        placed = region in policy.regions
-        if not placed:
+        # A switch that gives a name nobody knows is misspelt or foreign: it must not bring enforcement along.
+        known = not event.switch or event.switch in policy.switches
+        placed = known and region in policy.regions
+        if region not in policy.regions:
             region = policy.default_region
         # In doubt a *called* number is an emergency; a calling one is only when it is presented exactly as the code.
         calling_service = caller.emergency and caller.number == (event.asserted or presented)

@@ -12,7 +12,7 @@
 
 Every other request needs ``Authorization: Bearer <token>``. Whoever guesses is slowed down: after ten wrong tokens from
 an address within a minute that address is answered 429 for the rest of it. Bodies are at most 4 kB, a request has five
-seconds, and at most 64 are worked on at a time.
+seconds, and at most 64 are worked on at a time; at most 256 connections are kept, each for a minute.
 """
 
 from __future__ import annotations
@@ -443,7 +443,7 @@ async def _body(request: web.Request, kind: type[Any]) -> Any:
     """The body as ``kind``; None when it is none."""
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, web.RequestPayloadError):
         return None
 
 

@@ -101,6 +101,11 @@ class DeskPlaces:
         if self._moved:
             pipe.hset(self._keys.desks, _POSITION, self.position)
 
+    def write_words(self, pipe: Any) -> None:
+        """Add what desks said of themselves, without any decision: for whoever looks, not for a restart."""
+        for name in sorted(self._unsaid):
+            pipe.hset(self._keys.desks, _HEARD + name, _ENCODER.encode(self._board.words[name]))
+
     def written(self) -> None:
         """The transaction succeeded."""
         self._board.changes.clear()

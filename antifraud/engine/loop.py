@@ -892,6 +892,7 @@ class Engine:
                         pipe.hincrby(self._keys.counters, name, number)
                 bundle, refused = self._lists.bundle.digest, self._rules_refused[:_MOST_SAID]
                 pipe.hset(self._keys.position, mapping={"bundle": bundle, "refused": refused})
+                self._places.write_words(pipe)
                 if stats:
                     pipe.delete(self._keys.features)  # a table that is gone must not look as if it were there
                     pipe.hset(self._keys.features, mapping={name: str(number) for name, number in stats.items()})

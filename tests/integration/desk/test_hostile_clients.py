@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from antifraud.desk.service import CardService
 from antifraud.domain import Decision
 from antifraud.queues import EmbeddedRedis, Keys, connect
 from antifraud.settings import load_settings
+from tests.integration.desk.test_cards import ROOT, Cards
 
 pytestmark = [
     pytest.mark.needs("redis"),
@@ -148,3 +151,26 @@ async def test_connections_that_ask_nothing_are_closed(served: Served, monkeypat
     for _reader, writer in held:
         writer.close()
     closing.cancel()
+
+
+async def test_a_body_that_cannot_be_unpacked_is_the_clients_mistake(served: Served) -> None:
+    head = f"POST /desks/first/free HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    answer = await served.send(f"{head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd".encode())
+    assert answer.startswith(b"HTTP/1.1 400 "), answer[:100]
+
+
+def test_what_is_no_http_fills_no_log(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    """Nobody needs a token for it, and each traceback has kilobytes."""
+    cards = Cards(redis_server.url, ROOT / "config", tmp_path)
+    try:
+        before = cards.log.stat().st_size
+        host, _, port = cards.url.removeprefix("http://").rpartition(":")
+        for raw in (b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000):
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(raw + b"\r\n\r\n")
+                assert connection.recv(100).startswith(b"HTTP/1.0 400 ")
+        assert cards.ask("/desks")[0] == 200
+    finally:
+        cards.stop()
+    assert "Traceback" not in cards.log.read_text()
+    assert cards.log.stat().st_size - before < 1_000

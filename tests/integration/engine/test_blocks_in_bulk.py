@@ -30,7 +30,7 @@ def test_calls_are_answered_while_a_whole_list_is_blocked(
         request = BlockRequest("block", "a.analyst", "a list of the test", f"+7701{number:07}")
         pipe.xadd(KEYS.block_requests, encode_request(request))  # type: ignore[arg-type]
     pipe.execute()
-    waited = []
+    waited: list[float] = []
     while client.hlen(KEYS.blocks) < COUNT:
         waited.append(ask(client, len(waited) + 1))
         time.sleep(0.01)

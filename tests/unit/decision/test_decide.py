@@ -359,7 +359,9 @@ def test_a_call_that_belongs_to_no_known_region_is_watched_and_left_alone(bundle
     decider = Decider(bundle, policy(regions=regions, default_region="KZ-75"), NUMBERING)
     decision = one(decider, setup(switch="sw-misspelt", callee_raw="+77000000002", **SPOOFED))
     assert (decision.verdict, decision.full_verdict, decision.ceiling) == ("allow", "block", "shadow")
-    assert one(decider, setup("c2", switch="sw-misspelt", callee_raw="+77272000001", **SPOOFED)).verdict == "block"
+    misspelt = one(decider, setup("c2", switch="sw-misspelt", callee_raw="+77272000001", **SPOOFED))
+    assert (misspelt.verdict, misspelt.full_verdict) == ("allow", "block"), "the callee gives no right to enforce"
+    assert one(decider, setup("c3", switch="", callee_raw="+77272000001", **SPOOFED)).verdict == "block"
 
 
 def test_a_capped_block_goes_to_the_target_that_the_hardest_rule_names(bundle: Bundle) -> None:
