@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,9 @@ def status(as_json: bool, **where: Any) -> None:
                 found[content[0]]["taken"] += 1
             elif field.startswith("h:"):
                 found[field[2:]].update(said_free=content[0], said_at=content[1])
+    now = time.time()
+    for name, one in found.items():
+        one["open"], one["why_closed"] = _open_now(settings, name, one["said_at"], now)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
@@ -159,7 +163,21 @@ def status(as_json: bool, **where: Any) -> None:
         places = f"{one['calls']} calls and {one['queue']} waiting" if one["calls"] + one["queue"] else "no limit"
         said = f"; said free: {one['said_free']}" if one["said_free"] is not None else ""
         hours = ", ".join(one["hours"]) or "always"
-        click.echo(f"{name}  {one['target']}  {hours}  {one['taken']} taken of {places}{said}")
+        closed = "" if one["open"] else f"  CLOSED: {one['why_closed']}"
+        click.echo(f"{name}  {one['target']}  {hours}  {one['taken']} taken of {places}{said}{closed}")
+
+
+def _open_now(settings: Settings, name: str, said_at: float | None, now: float) -> tuple[bool, str]:
+    """Whether calls go to the desk at epoch second ``now``, and why not."""
+    from antifraud.decision.desks import parse_hours
+
+    declared = settings.document.desks[name]
+    local = now + settings.utc_offset_min * 60.0
+    if declared.hours and not any(parse_hours(text).open_at(local) for text in declared.hours):
+        return False, "outside of its hours"
+    if declared.silent_s > 0 and (said_at is None or now - said_at > declared.silent_s):
+        return False, f"it has said nothing of itself for {declared.silent_s:g} seconds"
+    return True, ""
 
 
 @desk.command()
