@@ -64,7 +64,7 @@ def pattern_in(route: str, start: str) -> str:
 
 
 def emergency() -> re.Pattern[str]:
-    return re.compile(pattern_in("ANTIFRAUD_BEGIN", "if ($var(af_number)"))
+    return re.compile(pattern_in("ANTIFRAUD_BEGIN", "if ($var(af_dialled)"))
 
 
 def test_the_emergency_numbers_are_those_of_kamailio() -> None:
