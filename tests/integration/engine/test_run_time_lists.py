@@ -415,7 +415,7 @@ def test_of_two_streams_the_last_change_written_holds(start_engine: Start, shard
 
 
 def test_a_replay_decides_as_the_engine_did(start_engine: Start, shard: Shard, tmp_path: Path) -> None:
-    start_engine(f"--rules={shard.rules}")
+    start_engine(f"--rules={shard.rules}", "--model=none")
     soon = time.strftime("%Y-%m-%dT%H:%M:%S.500+00:00", time.gmtime(time.time() + 900))
     shard.lists("add", "bad", "+77010000007", "--why", "reported", "--until", soon)
     shard.lists("remove", "bad", "+77010000001", "--why", "a hospital")
@@ -436,7 +436,8 @@ def test_a_replay_decides_as_the_engine_did(start_engine: Start, shard: Shard, t
     )
 
     def replayed(*arguments: str, given: str = "") -> tuple[list[tuple[str, str]], str]:
-        command = [sys.executable, "-m", "antifraud.cli", "replay", str(events), f"--rules={shard.rules}", *arguments]
+        command = [sys.executable, "-m", "antifraud.cli", "replay", str(events), f"--rules={shard.rules}"]
+        command += ["--model=none", *arguments]
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         decisions = [json.loads(line) for line in done.stdout.splitlines()]

@@ -171,7 +171,7 @@ def test_the_bundle_has_them_behind_those_that_everybody_has(folder: Path) -> No
     own = ("short_calls_now.short_7m", "short_calls_now.calls_7m", "short_calls_now.short_share_7m")
     assert bundle.windows.names[-3:] == own
     assert isinstance(bundle.rules, RuleSet)
-    assert tuple(bundle.rules.names.order) == (*ROW, *bundle.windows.names, "score")
+    assert tuple(bundle.rules.names.order) == (*ROW, *bundle.windows.names, "score", "talk_so_far_s")
     assert bundle.windows.specs[-1].of == "short_calls_now.short_7m"
     assert set(own) <= bundle.windows.digests.keys()
 

@@ -237,7 +237,8 @@ def test_the_how_to_says_what_happens(tmp_path: Path) -> None:
 
 
 def test_the_reference_shows_a_test_that_passes(folder: Path) -> None:
-    (shown,) = [block for block in yaml_blocks(REFERENCE) if "events:" in block]
+    # The other one tests a rule about calls in progress.
+    (shown,) = [block for block in yaml_blocks(REFERENCE) if "events:" in block and "release" not in block]
     rule = (ROOT / "rules/packs/kz-callcentre/sequential_dialling.yaml").read_text(encoding="utf-8")
     assert shown in rule
     for key in (*ENTRY_KEYS, *KEYS, *ENDS, *REPORTED):

@@ -68,6 +68,7 @@ def test_exceptions(when: Condition, exception: Condition, ends: float, row: lis
 
 # What a tree can have and a person may not write.
 REFUSED = {
+    "between-empty",
     "condition-too-deep",
     "condition-too-long",
     "condition-too-much",

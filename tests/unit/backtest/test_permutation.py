@@ -121,7 +121,12 @@ def seen(how: How | None, what: str = "prefix") -> Calls:
 
 def test_windows_do_not_notice_that_blocks_are_renamed_but_that_callers_are_scattered() -> None:
     plain, renamed, scattered = seen(None), seen("renamed"), seen("shuffled")
-    assert np.array_equal(plain.rows, renamed.rows, equal_nan=True)
+    # What lies around a block of 10,000 numbers is torn apart when each block gets another name.
+    assert SETTINGS.model_dir is not None
+    names = Model.load(SETTINGS.model_dir).features
+    within = [place for place, name in enumerate(names) if not name.startswith("range_")]
+    assert len(names) - 2 < len(within) < len(names)
+    assert np.array_equal(plain.rows[:, within], renamed.rows[:, within], equal_nan=True)
     assert not np.array_equal(plain.rows, scattered.rows, equal_nan=True)
     assert np.array_equal(plain.ts, scattered.ts)
 

@@ -90,13 +90,12 @@ def test_the_whole_engine_and_rules_alone_are_the_live_ones(calls: Calls) -> Non
 
 
 def test_the_score_alone_follows_from_score_and_threshold(calls: Calls) -> None:
-    levels = model().thresholds
-    by_hand = np.select(
-        [calls.score >= levels.block, calls.score >= levels.divert, calls.score >= levels.label],
-        [int(Verdict.BLOCK), int(Verdict.DIVERT), int(Verdict.LABEL)],
-        0,
-    )
+    rows = calls.rows.astype(np.float64)
+    verdicts = {"block": Verdict.BLOCK, "divert": Verdict.DIVERT, "label": Verdict.LABEL}
+    reached = [calls.score >= model().thresholds_for(rows, level) for level in verdicts]
+    by_hand = np.select(reached, [int(verdict) for verdict in verdicts.values()], 0)
     free = ~calls.spared
+    assert free.any()
     assert np.array_equal(calls.verdicts[SCORE][free], by_hand[free])
     assert (calls.verdicts[SCORE][calls.spared] <= Verdict.LABEL).all()
     assert np.allclose(model().predict(calls.rows.astype(np.float64)), calls.score, atol=1e-3)
