@@ -117,7 +117,10 @@ def _scored(
     for name, events in _events(source):
         decider, before = fresh(), done
         for batch in _batches(events):
-            rows = decider.vectors(batch).take(places, axis=1)
+            stops: list[CallEvent] = []
+            rows = decider.vectors(batch, stops).take(places, axis=1)
+            if stops:  # as in training; a log has these reports already, and knows them again
+                decider.absorb(stops)
             done += len(rows)
             yield rows, loaded.predict(rows)
             if advance is not None:
@@ -161,12 +164,14 @@ def _of_file(path: Path) -> Iterator[CallEvent]:
 
 
 def _batches(events: Iterable[CallEvent]) -> Iterator[list[CallEvent]]:
+    from antifraud.simulator.dataset import BATCH, BATCH_S
+
     batch: list[CallEvent] = []
     for event in events:
-        batch.append(event)
-        if len(batch) >= _BATCH:
+        if batch and (len(batch) >= BATCH or event.ts - batch[0].ts >= BATCH_S):
             yield batch
             batch = []
+        batch.append(event)
     if any(event.kind is EventKind.SETUP for event in batch):
         yield batch
 

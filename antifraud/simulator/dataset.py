@@ -25,8 +25,8 @@ from antifraud.simulator.call import SimulatedEvent
 
 Floats = npt.NDArray[np.float64]
 
-_BATCH: Final = 2048
-_BATCH_S: Final = 30.0
+BATCH: Final = 2048
+BATCH_S: Final = 30.0
 """An engine reads back within a second what its rules stop; here it is half a minute of event time, to be quick."""
 
 
@@ -181,7 +181,7 @@ def labelled_rows(
 def _batches(events: Iterable[SimulatedEvent]) -> Iterator[list[SimulatedEvent]]:
     batch: list[SimulatedEvent] = []
     for item in events:
-        if batch and (len(batch) >= _BATCH or item.event.ts - batch[0].event.ts >= _BATCH_S):
+        if batch and (len(batch) >= BATCH or item.event.ts - batch[0].event.ts >= BATCH_S):
             yield batch
             batch = []
         batch.append(item)
