@@ -107,6 +107,8 @@ class Gate:
             columns: dict[str, npt.NDArray[Any]] = {name: one[places] for name, one in events.numbers.items()}
             columns["hour"] = (events.times[places] + self._offset_s) % 86_400 // 3_600
             columns["label"] = np.array(_LABELS)[events.labels[places]]
+            reporters, of = np.unique(events.keys["reporter"][places], return_inverse=True)
+            columns["reporter"] = np.array([_text("reporter", key) for key in reporters.tolist()] or [""])[of]
             mine = np.zeros(len(places), np.int64)
             for bit, condition in enumerate(conditions):
                 mine |= _holds(condition, columns).astype(np.int64) << bit

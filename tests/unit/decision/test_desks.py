@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antifraud.decision.desks import Desk, DeskBoard, Heard, Place, parse_hours
+from antifraud.decision.desks import HOURS, Desk, DeskBoard, Heard, Place, parse_hours
+from antifraud.settings import schema
 
 NOON = dt.datetime(2026, 11, 30, 12, 0, tzinfo=dt.UTC).timestamp()  # a Monday
 HOUR = 3_600.0
+
+
+def test_configuration_checks_hours_by_the_same_pattern() -> None:
+    assert schema.HOURS == HOURS
 
 
 def board(*desks: Desk) -> DeskBoard:
