@@ -16,6 +16,7 @@ import numpy as np
 
 from antifraud.domain import UsageError
 from antifraud.scoring.certificate import CONFIDENCE, lower_bound, upper_bound
+from antifraud.scoring.cold_start import running_s
 from antifraud.scoring.judged_calls import ENGINE, Calls, Subject, blocks, stops
 
 FORMAT: Final = "antifraud.certificate-trial/1"
@@ -70,9 +71,10 @@ def allowed_violations(seeds: int, confidence: float = CONFIDENCE) -> int:
     return seeds
 
 
-def trial(calls: Calls, subject: Subject, scenario: str, seed: int, asked: str) -> Trial:
-    """What the calls of one seed say; UsageError when none of them is honest."""
-    honest = ~calls.fraud
+def trial(calls: Calls, subject: Subject, scenario: str, seed: int, asked: str, after_s: float = 0.0) -> Trial:
+    """What the calls of one seed say, but those of its first ``after_s`` seconds; UsageError when none is honest."""
+    counted_in = running_s(calls) >= after_s
+    honest = ~calls.fraud & counted_in
     count = int(honest.sum())
     if not count:
         raise UsageError(f"seed {seed} of {scenario} has no honest call", hint="simulate more calls: --calls 60000")
@@ -97,8 +99,8 @@ def trial(calls: Calls, subject: Subject, scenario: str, seed: int, asked: str) 
         scenario,
         seed,
         count,
-        int(calls.fraud.sum()),
-        int((stops(engine) & calls.fraud).sum()),
+        int((calls.fraud & counted_in).sum()),
+        int((stops(engine) & calls.fraud & counted_in).sum()),
         int((stops(engine) & honest).sum()),
         int((blocks(engine) & honest).sum()),
         levels,

@@ -100,8 +100,10 @@ def _look(where: dict[str, Any]) -> Iterator[Finding]:
     else:
         text = "not looked at: what regions set does not fit the rules"
         yield Finding("model", "warn", text, "mend what is said under parameters first")
-    if made and settings.challenger is not None:
-        yield _challenger(made[0])
+    if made:
+        yield from _warm_up(made[0])
+        if settings.challenger is not None:
+            yield _challenger(made[0])
     yield from _directory("snapshots", settings.snapshot_dir)
     yield from asyncio.run(_redis(settings))
     if settings.metrics.listen:
@@ -189,6 +191,20 @@ def _model(settings: Any, made: list[Decider]) -> str:
     if decider.model is None:
         return "none configured: rules alone decide"
     return f"{decider.model.id}, stage {decider.model.stage.value}, fits the windows"
+
+
+def _warm_up(decider: Decider) -> Iterator[Finding]:
+    """Whether the score acts on callers sooner than its certificate knows them."""
+    model = decider.model
+    certified = model.manifest.training.get("warm_up_s", 0.0) if model is not None else 0.0
+    if isinstance(certified, int | float) and decider.policy.warm_up_s < certified:
+        yield Finding(
+            "warm-up",
+            "warn",
+            f"the score may stop calls {decider.policy.warm_up_s / 3600:g} hours after the engine's first call; its "
+            f"certificate is about engines that have known their callers for {certified / 3600:g} hours",
+            f"set engine.warm_up_s to {certified:g}, or train a model with engine.warm_up_s as it is",
+        )
 
 
 def _challenger(decider: Decider) -> Finding:

@@ -28,7 +28,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--config", "config_dir", default="", metavar="DIR", help="Directory of configuration."),
         click.option("--rules", "rules_dir", default="", metavar="DIR", help="Directory of rules."),
         click.option("--scenario", default="national", show_default=True, help="With --seeds: the scenario."),
-        click.option("--days", type=float, default=1.0, show_default=True, help="With --seeds: days of each seed."),
+        click.option("--days", type=float, default=2.0, show_default=True, help="With --seeds: days of each seed."),
         click.option(
             "--calls",
             default="100000",
@@ -37,7 +37,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="With --seeds: calls of each seed; N,N,… gives the seeds these in turn.",
         ),
-        click.option("--seeds", default="", metavar="1-8", help="Simulate these seeds, a day after another."),
+        click.option("--seeds", default="", metavar="1-8", help="Simulate these seeds, one after another."),
         click.argument("events", nargs=-1, type=click.Path(path_type=Path)),
     ):
         command = option(command)

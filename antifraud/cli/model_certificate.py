@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_KEPT: Final = 1 << 20
 """A kept trial is a few kilobytes; a longer file is something else."""
 _MOST_SEEDS: Final = 1000
+_DAY_S: Final = 86_400.0
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -40,7 +41,10 @@ class _Asked(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--seeds", default="921-940", show_default=True, metavar="1-8", help="Seeds; none of the training.")
-@click.option("--calls", type=click.IntRange(100), default=60_000, show_default=True, help="Calls of each, in a day.")
+@click.option(
+    "--calls", type=click.IntRange(100), default=60_000, show_default=True,
+    help="Calls of each, in a day; those while its engine is new come on top and are not counted.",
+)  # fmt: skip
 @click.option(
     "--scenario", "scenarios", multiple=True, default=("national",), show_default=True,
     help="The scenario; may be given several times, each is judged by itself.",
@@ -171,10 +175,13 @@ def _run(one: _Asked) -> Trial:
             hint="start it again when they are as they shall be",
         )
     contest = fresh.contest()
-    source = wanted((), str(one.seed), one.calls, 1.0, one.scenario, one.config_dir)
+    # A day of an engine that knows its callers: a certificate is about calls that the score may stop.
+    after_s = fresh.policy.warm_up_s
+    days = 1.0 + after_s / _DAY_S
+    source = wanted((), str(one.seed), round(one.calls * days), days, one.scenario, one.config_dir)
     for name, items in sources(source):
         contest.add(items, name)
-    return trial(contest.calls(), subject_of(loaded), Path(one.scenario).stem, one.seed, one.seal)
+    return trial(contest.calls(), subject_of(loaded), Path(one.scenario).stem, one.seed, one.seal, after_s)
 
 
 def _place(keep: Path, one: _Asked) -> Path:

@@ -107,7 +107,8 @@ def drift(
 def _scored(
     loaded: Model, source: Wanted, rules_dir: str, config_dir: str, advance: Callable[[int], None] | None
 ) -> Iterator[tuple[Any, Any]]:
-    """Rows and scores of every source, batch by batch; each source begins with empty windows, as in training."""
+    """Rows and scores of every source, batch by batch; each source begins with empty windows, as in training, and as
+    there its calls do not count while an engine would be new."""
     from antifraud.decision import MODEL_FACTS
     from antifraud.scoring.columns import columns_of
 
@@ -115,18 +116,27 @@ def _scored(
     places = columns_of(loaded, fresh().bundle.windows.digests, MODEL_FACTS)
     done = 0
     for name, events in _events(source):
-        decider, before = fresh(), done
+        decider, before, kept = fresh(), done, 0
         for batch in _batches(events):
             stops: list[CallEvent] = []
             rows = decider.vectors(batch, stops).take(places, axis=1)
             if stops:  # as in training; a log has these reports already, and knows them again
                 decider.absorb(stops)
             done += len(rows)
-            yield rows, loaded.predict(rows)
+            setups = (event.ts for event in batch if event.kind is EventKind.SETUP)
+            rows = rows[sum(map(decider.is_new_at, setups)) :]
+            if len(rows):
+                kept += len(rows)
+                yield rows, loaded.predict(rows)
             if advance is not None:
                 advance(done)
         if done == before:
             raise UsageError(f"{name}: there is no call in it", hint="name a file of events: JSON Lines or Parquet")
+        if not kept:
+            raise UsageError(
+                f"{name}: all {done - before:,} calls are from while an engine is new, of which training knows none",
+                hint="give a longer time, such as --days 2 or files of more days, or lower engine.warm_up_s",
+            )
 
 
 def _events(source: Wanted) -> Iterator[tuple[str, Iterable[CallEvent]]]:

@@ -29,6 +29,7 @@ _NAMES: Final = (
     ("rules_and_score", "rules + score"),
     ("logistic", "logistic regression"),
 )
+_DAY_S: Final = 86_400.0
 _SPANS: Final = {
     "first_10_minutes": "the first 10 minutes",
     "first_hour": "the rest of the first hour",
@@ -52,6 +53,14 @@ _SPANS: Final = {
     metavar="trunk,fingerprint,prefix,src_ip",
     help="Measure again with these names permuted: renamed, and shuffled over calls. Each takes two runs more.",
 )
+@click.option(
+    "--after",
+    "after_h",
+    type=click.FloatRange(0.0, 744.0),
+    metavar="HOURS",
+    help="Leave out an engine's first hours, but for the figures of its cold start; by default as long as its score "
+    "only labels (engine.warm_up_s).",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def evaluate(
     directory: Path,
@@ -67,6 +76,7 @@ def evaluate(
     rounds: int,
     seed: int,
     permute: str,
+    after_h: float | None,
     as_json: bool,
 ) -> None:
     """Measure the model in DIRECTORY, and the rules with it, on EVENTS or --seeds that it was not trained on.
@@ -84,14 +94,23 @@ def evaluate(
     names = wanted_permutations(permute)
     loaded = Model.load(directory)
     fresh = contests(loaded, rules_dir, config_dir)
+    after_s = fresh.policy.warm_up_s if after_h is None else after_h * 3600.0
+    if source.seeds and source.days * _DAY_S <= after_s:
+        raise UsageError(
+            f"{source.days:g} days of a seed are an engine's first {after_s / 3600:g} hours, in which its score stops "
+            "no call",
+            hint="simulate a longer time, such as --days 2, or measure these calls all the same: --after 0",
+        )
     contest = fresh.contest()
     with progress_bar("calls", source.total) as advance:
         for name, items in sources(source):
             contest.add(items, name, advance)
     calls_seen = contest.calls()
     runs = [_permuted(fresh, source, what, how, seed, calls_seen) for what in names for how in HOWS]
-    found = figures(calls_seen, subject_of(loaded), rounds=rounds, seed=seed, price=price, permuted=runs)
-    found |= {"about": _about(source), "repeated": contest.repeated}
+    found = figures(
+        calls_seen, subject_of(loaded), rounds=rounds, seed=seed, price=price, permuted=runs, after_s=after_s
+    )
+    found |= {"about": _about(source, after_s), "repeated": contest.repeated}
     encoded = msgspec.json.encode(found)
     report = msgspec.json.decode(encoded)
     if page is not None:
@@ -183,11 +202,13 @@ def subject_of(loaded: Model) -> Subject:
     )
 
 
-def _about(source: Wanted) -> str:
+def _about(source: Wanted, after_s: float) -> str:
+    without = f" Without an engine's first {after_s / 3600:g} hours." if after_s else ""
     if source.seeds:
         span = "a day" if source.days == 1 else f"{source.days:g} days"
-        return f"Synthetic: {source.said_calls} calls in {span} for each seed, scenario {Path(source.scenario).stem}."
-    return "From files; if `antifraud simulate` made them, they are synthetic."
+        scenario = Path(source.scenario).stem
+        return f"Synthetic: {source.said_calls} calls in {span} for each seed, scenario {scenario}.{without}"
+    return f"From files; if `antifraud simulate` made them, they are synthetic.{without}"
 
 
 def _write_page(report: Mapping[str, Any], page: Path) -> None:

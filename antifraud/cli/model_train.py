@@ -165,8 +165,15 @@ def train_on_calls(
     limit = parse_size(how.scratch_limit)
     if limit is None or limit <= 0:
         raise UsageError(f"--scratch-limit {how.scratch_limit!r} is no size", hint="write 32GiB or 500MB")
-    origin = _origin(source)
     first = decider_maker(rules_dir, config_dir)()
+    warm_up_s = first.policy.warm_up_s
+    if source.seeds and source.days * _DAY <= warm_up_s:
+        raise UsageError(
+            f"{source.days:g} days of a seed are an engine's first {warm_up_s / 3600:g} hours, in which no score stops "
+            "a call: they teach nothing",
+            hint="simulate a longer time, such as --days 2, or lower engine.warm_up_s",
+        )
+    origin = _origin(source) | {"warm_up_s": warm_up_s}
     # A window of a rule's own (rule.window) comes and goes with the rule; a model that needed it would stop with it.
     names = choose([one for one in first.feature_names if "." not in one])
     columns = [first.feature_names.index(one) for one in names]
@@ -265,15 +272,17 @@ def _made_of_reports(
         if advance is not None:
             advance(done)
 
+    decider = decider_maker(rules_dir, config_dir)()
     try:
         found = reported(
             _log_events(source.files),
-            decider_maker(rules_dir, config_dir)(),
+            decider,
             lambda rows: writer.add(rows.take(list(columns), axis=1)),
             told,
             since=since,
             until=until,
             label_delay_s=_span(how.label_delay),
+            warm_up_s=decider.policy.warm_up_s,
             stopped=stopped,
         )
     finally:
@@ -377,7 +386,7 @@ def _say_reported(found: Reported) -> None:
         f"{len(found.kept):,} of {counts['calls']:,} calls teach, {counts['fraud']:,} of them reported as fraud; left "
         f"out: {counts['too_young']:,} younger than {found.label_delay_s / _DAY:.1f} days, "
         f"{counts['stopped_unreported']:,} stopped and not reported, {counts['repeated']:,} repeated, "
-        f"{counts['before_since']:,} too early",
+        f"{counts['before_since']:,} before --since or while an engine would be new",
         err=True,
     )
 

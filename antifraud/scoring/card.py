@@ -72,6 +72,11 @@ def card_text(manifest: Manifest) -> str:
         f"trees were grown, stopped and calibrated, certified, and measured on {slices} calls; "
         "no campaign is in two slices"
     )
+    if training.get("warm_up_s"):
+        lines.append(
+            f"- of engines that had known calls for {training['warm_up_s'] / 3600:g} hours (`engine.warm_up_s`): calls "
+            "before that fill the windows only. Nothing below holds for an engine that lets the score act earlier"
+        )
     lines += _made_by(training)
     separation = (
         f"AUC {metrics['auc']:.4f}, average precision {metrics['average_precision']:.4f}, "

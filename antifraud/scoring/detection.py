@@ -35,29 +35,37 @@ def positions(campaign: Integers, ts: Floats) -> Integers:
 
 
 class Campaigns:
-    """The campaigns of ``calls``: when each began, and of what kind it is (that of its first call)."""
+    """The campaigns of ``calls``: when each began, and of what kind it is (that of its first call).
+
+    ``count`` of them began among these calls. One that began earlier, when the engine was new, counts in no figure of
+    detection: how quickly it would have been found nobody can say.
+    """
 
     def __init__(self, calls: Calls, fraud: Side) -> None:
         self._fraud = fraud
-        self.place = positions(calls.campaign, calls.ts)
+        self.place = calls.place if calls.place is not None else positions(calls.campaign, calls.ts)
         self._codes, self._ts = fraud.clusters.codes, calls.ts[fraud.index]
-        self.count = fraud.clusters.count
-        self._began = np.full(self.count, np.inf)
+        self._all = fraud.clusters.count
+        self._began = np.full(self._all, np.inf)
         np.minimum.at(self._began, self._codes, self._ts)
-        self._kind = np.zeros(self.count, dtype=np.int64)
+        here = np.zeros(self._all, dtype=np.bool_)
+        here[self._codes[self.place[fraud.index] == 0]] = True
+        self._here = np.flatnonzero(here)
+        self.count = len(self._here)
+        self._kind = np.zeros(self._all, dtype=np.int64)
         # Backwards, so that the first call of each is written last.
         self._kind[self._codes[::-1]] = calls.behaviour[fraud.index][::-1]
         # Each campaign is one cluster here: draws of campaigns, for figures of campaigns.
         self._draws = Clusters(np.arange(self.count, dtype=np.int64), len(fraud.clusters.draws), 1)
 
     def first(self, hit: Bools) -> tuple[Floats, Floats]:
-        """Of each campaign: the number, from 1 on, of its first call that ``hit`` (of all calls) marks, and how many
-        minutes after its first call that was; infinite where there is none."""
+        """Of each campaign that began here: the number, from 1 on, of its first call that ``hit`` (of all calls) marks,
+        and how many minutes after its first call that was; infinite where there is none."""
         those = hit[self._fraud.index]
-        call, when = np.full(self.count, np.inf), np.full(self.count, np.inf)
+        call, when = np.full(self._all, np.inf), np.full(self._all, np.inf)
         np.minimum.at(call, self._codes[those], self.place[self._fraud.index][those] + 1.0)
         np.minimum.at(when, self._codes[those], self._ts[those])
-        return call, (when - self._began) / 60.0
+        return call[self._here], ((when - self._began) / 60.0)[self._here]
 
     def until(self, hit: Bools) -> dict[str, Any]:
         """How many campaigns have a call that ``hit`` marks, and after how many calls and minutes the first comes."""
@@ -79,8 +87,9 @@ class Campaigns:
         """The same, shorter, for each kind of fraud."""
         firsts = {word: self.first(hit) for word, hit in _hits(verdict).items()}
         found = []
-        for code in sorted(set(self._kind.tolist()), key=lambda one: calls.behaviours[one]):
-            these = self._kind == code
+        kinds = self._kind[self._here]
+        for code in sorted(set(kinds.tolist()), key=lambda one: calls.behaviours[one]):
+            these = kinds == code
             part: dict[str, Any] = {"name": calls.behaviours[code] or "unnamed", "campaigns": int(these.sum())}
             for word, (call, minutes) in firsts.items():
                 part[f"until_{word}"] = {

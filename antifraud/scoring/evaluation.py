@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from antifraud.domain import UsageError, Verdict
 from antifraud.scoring.carrying import ablation, by_behaviour, carried_by
 from antifraud.scoring.certificate import CONFIDENCE, lower_bound, upper_bound
-from antifraud.scoring.cold_start import cold_start
-from antifraud.scoring.detection import add_detection
+from antifraud.scoring.cold_start import cold_start, running_s
+from antifraud.scoring.detection import add_detection, positions
 from antifraud.scoring.judged_calls import (
     ENGINE,
     LOGISTIC,
@@ -55,14 +56,20 @@ def evaluate(
     seed: int = 1,
     price: float | None = None,
     permuted: Sequence[PermutedRun] = (),
+    after_s: float = 0.0,
 ) -> dict[str, Any]:
     """Everything that the report says about ``calls``; ``price`` is what a minute of fraudulent talk costs.
 
-    ``permuted`` are runs over the same calls with names in them permuted, to be compared.
+    ``permuted`` are runs over the same calls with names in them permuted, to be compared. Calls from the first
+    ``after_s`` seconds of an engine are told in ``cold_start`` only.
 
     UsageError when there is no call, or calls of one class only.
     """
     check(calls.fraud)
+    whole, permuted = calls, list(permuted)
+    if after_s > 0:
+        calls, permuted = _in_operation(whole, permuted, after_s)
+        check(calls.fraud)
     score_logistic = logistic_scores(calls, seed)
     verdicts = dict(calls.verdicts)
     if score_logistic is not None:
@@ -78,6 +85,8 @@ def evaluate(
     return {
         "format": FORMAT,
         "model": subject.id,
+        "after_s": after_s,
+        "left_out_calls": len(whole.fraud) - len(calls.fraud),
         "calls": len(calls.fraud),
         "honest_calls": benign.count,
         "fraud_calls": fraud.count,
@@ -100,8 +109,16 @@ def evaluate(
         "regions": _regions(fraud, benign, calls, verdicts),
         "sources": _sources(calls, verdicts, at_block, subject.budgets["block"]),
         "detection_by_behaviour": campaigns.by_behaviour(calls, verdicts[ENGINE]),
-        "cold_start": cold_start(calls, fraud, verdicts, at_block, subject),
-        "permutations": compare(calls, fraud, benign, subject, list(permuted)),
+        "cold_start": cold_start(calls, fraud, verdicts, at_block, subject)
+        if calls is whole
+        else cold_start(
+            whole,
+            Side(whole, whole.fraud, rounds, seed),
+            whole.verdicts,
+            subject.reaches(whole.rows, whole.score, "block"),
+            subject,
+        ),
+        "permutations": compare(calls, fraud, benign, subject, permuted),
         "unseen_callers": _unseen(calls, fraud, benign, verdicts, subject, seed),
         "grounds": _grounds(calls, verdicts[ENGINE], np.ones(len(calls.fraud), dtype=np.bool_)),
         "calibration": calibration(calls.fraud, calls.score),
@@ -111,6 +128,26 @@ def evaluate(
             if score is not None
         },
     }
+
+
+def _in_operation(whole: Calls, permuted: list[PermutedRun], after_s: float) -> tuple[Calls, list[PermutedRun]]:
+    """``whole`` and its permuted runs without the calls from the first ``after_s`` seconds of an engine."""
+    kept = running_s(whole) >= after_s
+    if not kept.any():
+        raise UsageError(
+            f"all {len(kept):,} calls are from an engine's first {after_s / 3600:g} hours, when its score stops none",
+            hint="give a longer time, such as --days 2, or --after 0 to measure these calls all the same",
+        )
+    runs = [
+        msgspec.structs.replace(
+            run,
+            score=run.score[kept],
+            at_block=run.at_block[kept],
+            verdicts={name: column[kept] for name, column in run.verdicts.items()},
+        )
+        for run in permuted
+    ]
+    return whole.picked(kept, positions(whole.campaign, whole.ts)), runs
 
 
 def check(fraud: Bools) -> None:

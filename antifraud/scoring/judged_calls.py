@@ -35,7 +35,8 @@ class Calls(msgspec.Struct):
     fraudulent calls only. ``unseen``: the first call of a number never seen; None where no window says so.
     ``spared``: an emergency call, a traveller, or a call while the engine is new: no score stops those. ``verdicts``
     holds what full enforcement of each system would have given (``Verdict``); ``ground`` who said so of the whole
-    engine. ``rows`` are what the model saw, float32.
+    engine. ``rows`` are what the model saw, float32. ``place``: how many calls of its campaign each comes after, where
+    some of these were left out; None where all are here.
     """
 
     sources: list[str]
@@ -56,6 +57,31 @@ class Calls(msgspec.Struct):
     verdicts: dict[str, npt.NDArray[np.uint8]]
     ground: Integers
     rows: npt.NDArray[np.float32]
+    place: Integers | None = None
+
+    def picked(self, kept: Bools, place: Integers) -> Calls:
+        """Those of the calls that ``kept`` marks; ``place`` is of all calls."""
+        return Calls(
+            self.sources,
+            self.behaviours,
+            self.regions,
+            self.grounds,
+            self.source[kept],
+            self.ts[kept],
+            self.fraud[kept],
+            self.behaviour[kept],
+            self.campaign[kept],
+            self.cluster[kept],
+            self.region[kept],
+            self.talk_s[kept],
+            None if self.unseen is None else self.unseen[kept],
+            self.spared[kept],
+            self.score[kept],
+            {name: column[kept] for name, column in self.verdicts.items()},
+            self.ground[kept],
+            self.rows[kept],
+            place[kept],
+        )
 
 
 class Subject(msgspec.Struct, frozen=True):

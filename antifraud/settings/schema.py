@@ -102,7 +102,7 @@ class EngineSettings(_Section, frozen=True):
             description="seconds after the first call that an engine ever saw in which the score asks for no more than "
             "a label: whom it does not know yet may be an old subscriber",
         ),
-    ] = 3_600.0
+    ] = 86_400.0
     retention_h: Annotated[
         float, Meta(ge=0.1, le=2_400.0, description="hours that the streams in Redis are kept before they are trimmed")
     ] = 48.0

@@ -1,9 +1,11 @@
 """Labelled rows for training: simulated events through the same fold and facts as the live engine.
 
-Every source (a file, or a seed) gets a fresh decider, as a newly installed engine would be, so the rows include the
-cold start. What the rules would stop goes back into the windows, as live; what a model would stop does not, or it would
-learn from its own echo. Only setups become rows; nothing that happens after a setup is in its row. Rows go out block by
-block, so that they need not fit into memory; labels and times are kept, some 30 bytes a call.
+Every source (a file, or a seed) gets a fresh decider, as a newly installed engine would be. Calls from while it is new
+(``engine.warm_up_s``) fill its windows and become no rows: no score stops a call then, so none is to be learnt or
+certified on callers that are strangers to everybody. What the rules would stop goes back into the windows, as live;
+what a model would stop does not, or it would learn from its own echo. Only setups become rows; nothing that happens
+after a setup is in its row. Rows go out block by block, so that they need not fit into memory; labels and times are
+kept, some 30 bytes a call.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ class HeardMaker(Protocol):
         """Fold ``events`` about which nothing is asked."""
         ...
 
+    def is_new_at(self, ts: float) -> bool:
+        """Whether the score has no say yet at epoch second ``ts``: too little is known of callers."""
+        ...
+
 
 class _Codes:
     """Texts as they come, coded."""
@@ -67,15 +73,16 @@ def labelled(
 ) -> Labels:
     """The labels of the calls of one source; ``add`` is given their rows, some thousands at a time.
 
-    ``events`` are in order of time. ``on_call`` is told how many calls a batch had. UsageError, with ``name``, when
-    the source goes back in time, has a call twice, or none.
+    ``events`` are in order of time. ``on_call`` is told how many calls a batch had, those that become no rows included.
+    UsageError, with ``name``, when the source goes back in time, has a call twice, none, or none of which the score
+    has a say.
     """
     fraud, times, digests = array("b"), array("d"), array("Q")
     campaigns, behaviours = _Codes(), _Codes()
     seen: set[str] = set()
     last = float("-inf")
     for batch in _batches(events):
-        before = len(times)
+        setups: list[SimulatedEvent] = []
         for item in batch:
             event, truth = item.event, item.truth
             if not event.ts >= last:
@@ -88,22 +95,32 @@ def labelled(
                 hint = "a duplicated call would be in training and in measurement: simulate without --as-delivered"
                 raise UsageError(f"{name}: the call {event.call_id} is set up twice", hint=hint)
             seen.add(event.call_id)
+            setups.append(item)
+        stops: list[CallEvent] = []
+        rows = maker.vectors([item.event for item in batch], stops)
+        if stops:
+            maker.absorb(stops)
+        assert len(rows) == len(setups), "a vector for every setup"
+        # In order of time: the first calls of a batch may be new, those after them are not.
+        new = sum(maker.is_new_at(item.event.ts) for item in setups)
+        for event, truth in ((item.event, item.truth) for item in setups[new:]):
             fraud.append(truth.fraud)
             times.append(event.ts)
             campaigns.add(truth.campaign if truth.fraud else "")
             behaviours.add(truth.scenario)
             if keys:
                 digests.append(call_key(event))
-        stops: list[CallEvent] = []
-        rows = maker.vectors([item.event for item in batch], stops)
-        if stops:
-            maker.absorb(stops)
-        assert len(rows) == len(times) - before, "a vector for every setup"
-        add(rows)
+        if new < len(rows):
+            add(rows[new:])
         if on_call is not None:
             on_call(len(rows))
     if not seen:
         raise UsageError(f"{name}: there is no call in it", hint="make events with `antifraud simulate`")
+    if not times:
+        raise UsageError(
+            f"{name}: all {len(seen):,} calls are from while an engine is new, when no score stops a call",
+            hint="give a longer time, such as --days 2 or files of more days, or lower engine.warm_up_s",
+        )
     return Labels(
         np.array(fraud, dtype=np.bool_),
         np.array(times, dtype=np.float64),

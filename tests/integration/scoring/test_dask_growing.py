@@ -48,8 +48,8 @@ def test_two_workers_grow_a_model_that_loads(tmp_path: Path) -> None:
 
 def test_a_scheduler_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "antifraud.cli", "model", "train", "--seeds", "1-8", "--calls", "300", "--dask", "nonsense://",
-        "--out", str(tmp_path / "x" / "1"),
+        sys.executable, "-m", "antifraud.cli", "model", "train", "--seeds", "1-8", "--days", "1", "--calls", "300",
+        "--dask", "nonsense://", "--out", str(tmp_path / "x" / "1"),
     ]  # fmt: skip
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert found.returncode == 2, found.stderr

@@ -25,7 +25,7 @@ def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "toy" / "7"
-    found = _run("train", "--seeds", "1-8", "--calls", "1500", "--trees", "15", "--out", str(out))
+    found = _run("train", "--seeds", "1-8", "--days", "1", "--calls", "1500", "--trees", "15", "--out", str(out))
     assert found.returncode == 0, found.stderr
     return out
 

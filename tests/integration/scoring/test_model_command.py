@@ -22,7 +22,21 @@ def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "toy" / "7"
-    found = _run("model", "train", "--seeds", "1-8", "--calls", "2000", "--trees", "15", "--out", str(out), "--json")
+    found = _run(
+        "model",
+        "train",
+        "--seeds",
+        "1-8",
+        "--days",
+        "1",
+        "--calls",
+        "2000",
+        "--trees",
+        "15",
+        "--out",
+        str(out),
+        "--json",
+    )
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
     result = json.loads(found.stdout)
@@ -44,7 +58,7 @@ def test_training_from_files_uses_the_same_rows(model_dir: Path, tmp_path: Path)
         assert _run("simulate", "--seed", str(seed), "--calls", "1000", "--out", str(path)).returncode == 0
         paths.append(str(path))
     files = _run("model", "evaluate", str(model_dir), *paths, "--json")
-    seeds = _run("model", "evaluate", str(model_dir), "--seeds", "1", "--calls", "1000", "--json")
+    seeds = _run("model", "evaluate", str(model_dir), "--seeds", "1", "--days", "1", "--calls", "1000", "--json")
     assert files.returncode in (0, 1), files.stderr
     assert json.loads(files.stdout)["calls"] == 2000
     assert json.loads(seeds.stdout)["calls"] == 1000
@@ -61,7 +75,7 @@ def test_a_model_of_some_features_is_trained_evaluated_and_shown(
     model_dir: Path, tmp_path: Path, features: str, kept: list[str] | None
 ) -> None:
     out = tmp_path / "few" / "1"
-    source = ("--seeds", "1-8", "--calls", "1000", "--trees", "10")
+    source = ("--seeds", "1-8", "--days", "1", "--calls", "1000", "--trees", "10")
     found = _run("model", "train", *source, "--features", features, "--out", str(out))
     assert found.returncode == 0, found.stderr
     whole = json.loads(_run("model", "card", str(model_dir), "--json").stdout)
@@ -77,7 +91,7 @@ def test_a_model_of_some_features_is_trained_evaluated_and_shown(
     assert again.returncode == 0, again.stderr
     for name in ("manifest.toml", "model.txt", "golden.csv", "reference.json"):
         assert (tmp_path / "again" / "1" / name).read_bytes() == (out / name).read_bytes()
-    measured = _run("model", "evaluate", str(out), "--seeds", "21", "--calls", "1000", "--json")
+    measured = _run("model", "evaluate", str(out), "--seeds", "21", "--days", "1", "--calls", "1000", "--json")
     assert measured.returncode in (0, 1), measured.stderr
     report = json.loads(measured.stdout)
     assert report["calls"] == 1000
@@ -112,7 +126,7 @@ def test_a_model_of_some_features_is_trained_evaluated_and_shown(
 def test_features_that_cannot_be_meant_are_said_before_anything_is_simulated(
     tmp_path: Path, features: str, said: str
 ) -> None:
-    source = ("--seeds", "1-24", "--calls", "1000000")
+    source = ("--seeds", "1-24", "--days", "1", "--calls", "1000000")
     found = _run("model", "train", *source, "--features", features, "--out", "m/x/1", cwd=tmp_path)
     assert found.returncode == 2
     assert found.stderr.endswith(said), found.stderr
@@ -126,7 +140,9 @@ def test_evaluating_on_changed_windows_is_refused_and_says_which(model_dir: Path
     changed = head + mark + re.sub(r"over: \w+", "over: 2m", rest, count=1)
     assert changed != text
     (rules / "windows.yaml").write_text(changed, encoding="utf-8")
-    found = _run("model", "evaluate", str(model_dir), "--seeds", "1", "--calls", "100", "--rules", str(rules))
+    found = _run(
+        "model", "evaluate", str(model_dir), "--seeds", "1", "--days", "1", "--calls", "100", "--rules", str(rules)
+    )
     assert found.returncode == 2
     assert "does not fit these rules: windows changed since it was trained: caller_calls_1m" in found.stderr
 
@@ -165,25 +181,49 @@ def test_card_and_promote(model_dir: Path) -> None:
     "arguments",
     [
         ["train", "--out", "m/x/1"],
-        ["train", "--seeds", "3-1", "--out", "m/x/1"],
-        ["train", "--seeds", "1,1", "--out", "m/x/1"],
-        ["train", "--seeds", "one", "--out", "m/x/1"],
+        ["train", "--seeds", "3-1", "--days", "1", "--out", "m/x/1"],
+        ["train", "--seeds", "1,1", "--days", "1", "--out", "m/x/1"],
+        ["train", "--seeds", "one", "--days", "1", "--out", "m/x/1"],
         ["train", "nothing.jsonl", "--out", "m/x/1"],
-        ["train", "--seeds", "1", "--calls", "0", "--out", "m/x/1"],
-        ["train", "--seeds", "1", "--calls", "100", "--out", "m/x/1"],
-        ["train", "--seeds", "1", "--out", "m/x/1", "--name", "../evil"],
-        ["train", "--seeds", "1", "--out", "m/x/1", "--block-budget", "0.1", "--divert-budget", "0.01"],
-        ["train", "--seeds", "1", "--calls", "10", "--scenario", "nowhere", "--out", "m/x/1"],
+        ["train", "--seeds", "1", "--days", "1", "--calls", "0", "--out", "m/x/1"],
+        ["train", "--seeds", "1", "--days", "1", "--calls", "100", "--out", "m/x/1"],
+        ["train", "--seeds", "1", "--days", "1", "--out", "m/x/1", "--name", "../evil"],
+        ["train", "--seeds", "1", "--days", "1", "--out", "m/x/1", "--block-budget", "0.1", "--divert-budget", "0.01"],
+        ["train", "--seeds", "1", "--days", "1", "--calls", "10", "--scenario", "nowhere", "--out", "m/x/1"],
         ["card", "nowhere"],
         ["promote", "nowhere", "--to", "shadow", "--by", "a", "--why", "b"],
         ["promote", "nowhere", "--to", "shadow"],
         ["promote", "nowhere", "--to", "orbit", "--by", "a", "--why", "b"],
         ["promote", "nowhere", "--to", "enforce", "--percent", "5", "--by", "a", "--why", "b"],
         ["promote", "nowhere", "--to", "shadow", "--by", "a\nb", "--why", "b"],
-        ["train", "--seeds", "1", "--out", "m/x/1", "--stage", "enforce"],
-        ["train", "--seeds", "1", "--out", "m/x/1", "--stop-budget", "0.0001", "--divert-budget", "0.0001"],
-        ["train", "--seeds", "1", "--out", "m/x/1", "--stop-budget", "0.0001", "--block-budget", "0.001"],
-        ["evaluate", "nowhere", "--seeds", "1"],
+        ["train", "--seeds", "1", "--days", "1", "--out", "m/x/1", "--stage", "enforce"],
+        [
+            "train",
+            "--seeds",
+            "1",
+            "--days",
+            "1",
+            "--out",
+            "m/x/1",
+            "--stop-budget",
+            "0.0001",
+            "--divert-budget",
+            "0.0001",
+        ],
+        [
+            "train",
+            "--seeds",
+            "1",
+            "--days",
+            "1",
+            "--out",
+            "m/x/1",
+            "--stop-budget",
+            "0.0001",
+            "--block-budget",
+            "0.001",
+        ],
+        ["evaluate", "nowhere", "--seeds", "1", "--days", "1"],
     ],
 )
 def test_misuse_is_said_without_a_traceback(arguments: list[str], tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "toy" / "7"
-    found = _run("train", "--seeds", "1-8", "--calls", "1500", "--trees", "15", "--out", str(out))
+    found = _run("train", "--seeds", "1-8", "--days", "1", "--calls", "1500", "--trees", "15", "--out", str(out))
     assert found.returncode == 0, found.stderr
     return out
 
@@ -66,7 +66,9 @@ def test_training_writes_what_drift_compares_with(model_dir: Path, events: Path,
     assert made["calls"] == 8 * 1500
     assert made["made_from"].startswith("--seeds 1-8 --calls 1500")
     metrics = tmp_path / "drift.prom"
-    same = _run("drift", str(model_dir), "--seeds", "1-8", "--calls", "1500", "--metrics", str(metrics), "--json")
+    same = _run(
+        "drift", str(model_dir), "--seeds", "1-8", "--days", "1", "--calls", "1500", "--metrics", str(metrics), "--json"
+    )
     assert same.returncode == 0, same.stderr
     result = json.loads(same.stdout)
     assert result["drifted"] == []
@@ -94,7 +96,7 @@ def test_events_need_no_labels_for_drift(model_dir: Path, events: Path, tmp_path
 def test_a_reference_can_be_made_later(model_dir: Path, tmp_path: Path) -> None:
     before = (model_dir / REFERENCE).read_bytes()
     (model_dir / REFERENCE).unlink()
-    made = _run("drift", str(model_dir), "--seeds", "1-8", "--calls", "1500", "--save")
+    made = _run("drift", str(model_dir), "--seeds", "1-8", "--days", "1", "--calls", "1500", "--save")
     assert made.returncode == 0, made.stderr
     then, now = json.loads(before), json.loads((model_dir / REFERENCE).read_bytes())
     assert [column["name"] for column in now["columns"]] == [column["name"] for column in then["columns"]]
@@ -159,12 +161,12 @@ FILES: dict[str, tuple[str, Callable[[Path], str]]] = {
 }
 ARGUMENTS = {
     "evaluate-nothing": ["evaluate", "MODEL"],
-    "evaluate-no-model": ["evaluate", "nowhere", "--seeds", "1"],
+    "evaluate-no-model": ["evaluate", "nowhere", "--seeds", "1", "--days", "1"],
     "evaluate-no-file": ["evaluate", "MODEL", "missing.jsonl"],
-    "evaluate-no-directory": ["evaluate", "MODEL", "--seeds", "1", "--html", "nowhere/report.html"],
-    "evaluate-permute": ["evaluate", "MODEL", "--seeds", "1", "--permute", "trunk,shoe"],
-    "drift-both": ["drift", "MODEL", "--seeds", "1", "--journal", "journal"],
-    "drift-since": ["drift", "MODEL", "--seeds", "1", "--since", "2026-01-01"],
+    "evaluate-no-directory": ["evaluate", "MODEL", "--seeds", "1", "--days", "1", "--html", "nowhere/report.html"],
+    "evaluate-permute": ["evaluate", "MODEL", "--seeds", "1", "--days", "1", "--permute", "trunk,shoe"],
+    "drift-both": ["drift", "MODEL", "--seeds", "1", "--days", "1", "--journal", "journal"],
+    "drift-since": ["drift", "MODEL", "--seeds", "1", "--days", "1", "--since", "2026-01-01"],
     "drift-day": ["drift", "MODEL", "--journal", "journal", "--since", "yesterday"],
     "drift-no-journal": ["drift", "MODEL", "--journal", "journal"],
     "drift-save-journal": ["drift", "MODEL", "--journal", "journal", "--save"],

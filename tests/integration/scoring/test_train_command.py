@@ -65,8 +65,8 @@ def test_what_goes_wrong_in_another_process_is_said_as_in_this_one(
 def test_a_searched_model_says_what_was_tried_and_is_made_again_by_its_command(tmp_path: Path) -> None:
     out = tmp_path / "toy" / "1"
     found = _run(
-        "train", "--seeds", "1-8", "--calls", "600,1500", "--trees", "10", "--search", "3", "--fraud-weight", "2",
-        "--out", str(out), "--json",
+        "train", "--seeds", "1-8", "--days", "1", "--calls", "600,1500", "--trees", "10", "--search", "3",
+        "--fraud-weight", "2", "--out", str(out), "--json",
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
@@ -98,7 +98,19 @@ def _without_revision(path: Path) -> list[str]:
 def test_a_search_by_minutes_names_what_it_found(tmp_path: Path) -> None:
     out = tmp_path / "toy" / "1"
     found = _run(
-        "train", "--seeds", "1-8", "--calls", "1000", "--trees", "10", "--search-minutes", "0.05", "--out", str(out)
+        "train",
+        "--seeds",
+        "1-8",
+        "--days",
+        "1",
+        "--calls",
+        "1000",
+        "--trees",
+        "10",
+        "--search-minutes",
+        "0.05",
+        "--out",
+        str(out),
     )
     assert found.returncode == 0, found.stderr
     training = json.loads(_run("card", str(out), "--json").stdout)["training"]
@@ -111,7 +123,7 @@ def test_a_search_by_minutes_names_what_it_found(tmp_path: Path) -> None:
 
 def test_a_held_out_scenario_is_taken_when_that_is_said(tmp_path: Path) -> None:
     out = tmp_path / "toy" / "1"
-    source = ("--seeds", "1-12", "--calls", "3000", "--scenario", "heldout-sims", "--trees", "5")
+    source = ("--seeds", "1-12", "--days", "1", "--calls", "3000", "--scenario", "heldout-sims", "--trees", "5")
     found = _run("train", *source, "--allow-held-out", "--out", str(out))
     assert found.returncode == 0, found.stderr
     training = json.loads(_run("card", str(out), "--json").stdout)["training"]

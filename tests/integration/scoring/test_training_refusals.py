@@ -99,7 +99,7 @@ def _said(*arguments: str) -> Write:
     return lambda _events: list(arguments)
 
 
-_SEEDS = ("--seeds", "1-8", "--calls", "1000")
+_SEEDS = ("--seeds", "1-8", "--days", "1", "--calls", "1000")
 _CASES: dict[str, Write] = {
     "same-file": _same_file,
     "same-content": _same_content,
@@ -111,7 +111,7 @@ _CASES: dict[str, Write] = {
     "one-class": _all_honest,
     "no-calls": _no_calls,
     "no-file": _said("nothing.jsonl"),
-    "held-out": _said("--seeds", "1-8", "--calls", "1000", "--scenario", "heldout-nights"),
+    "held-out": _said("--seeds", "1-8", "--days", "1", "--calls", "1000", "--scenario", "heldout-nights"),
     "journal-alone": _said("--journal", "journal"),
     "reports-of-seeds": _said(*_SEEDS, "--labels", "reports"),
     "until-of-truth": _said(*_SEEDS, "--until", "2026-01-06"),
@@ -145,6 +145,35 @@ def test_refusals(name: str, events: list[SimulatedEvent], tmp_path: Path, monke
     assert not Path("m").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--seeds", "1-8", "--days", "1", "--calls", "1000"],
+            "1 days of a seed are an engine's first 24 hours, in which no score stops a call: they teach nothing",
+        ),
+        (
+            ["day.jsonl"],
+            "day.jsonl: all 1,500 calls are from while an engine is new, when no score stops a call",
+        ),
+    ],
+)
+def test_calls_of_a_new_engine_alone_teach_nothing(
+    arguments: list[str],
+    said: str,
+    events: list[SimulatedEvent],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANTIFRAUD_ENGINE_WARM_UP_S", "86400")
+    write_events(events, Path("day.jsonl"))
+    with pytest.raises(AntifraudError) as caught:
+        model.main(["train", *arguments, *_OUT], standalone_mode=False)
+    assert said in caught.value.render()
+    assert "such as --days 2" in (caught.value.problems[0].hint or "")
+
+
 def test_every_golden_file_has_its_case() -> None:
     assert {path.stem for path in _GOLDEN.glob("*.txt")} == set(_CASES)
 
@@ -155,5 +184,5 @@ def test_volumes_that_cannot_be_meant(calls: str, tmp_path: Path, monkeypatch: p
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises((AntifraudError, click.BadParameter)):
-        model.main(["train", "--seeds", "1-8", "--calls", calls, *_OUT], standalone_mode=False)
+        model.main(["train", "--seeds", "1-8", "--days", "1", "--calls", calls, *_OUT], standalone_mode=False)
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from antifraud.scoring.judged_calls import ENGINE, RULES, SCORE, Calls
 from antifraud.settings import load_settings
 from antifraud.simulator import SimulatedEvent, simulate
 
-SETTINGS = load_settings(env={})
+SETTINGS = load_settings(env={"ANTIFRAUD_ENGINE_WARM_UP_S": "3600"})
 NUMBERING = build_numbering(SETTINGS, warm=False)
 LIMITS = Limits.of_memory(64 << 20)
 CALLS = 1500

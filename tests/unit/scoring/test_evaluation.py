@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from antifraud.domain import UsageError
+from antifraud.domain import UsageError, Verdict
 from antifraud.scoring.detection import positions
 from antifraud.scoring.evaluation import calibration, check, evaluate, logistic_scores
 from antifraud.scoring.judged_calls import ENGINE, RULES, SCORE, Calls
@@ -126,6 +126,34 @@ def test_a_single_campaign_is_measured_without_a_logistic_regression() -> None:
     assert set(found["systems"]) == {RULES, SCORE, ENGINE}
     assert found["logistic_auc"] is None
     assert "AUC" in report_html(found)
+
+
+def test_calls_of_an_engine_that_is_new_stand_in_its_cold_start_only() -> None:
+    """What is left out is told as the cold start; of the rest nothing changes but that campaigns began before."""
+    calls = made_calls(sources=2)
+    after_s = 1500.0
+    kept = calls.ts - np.where(calls.source == 0, 1.7e9, 1.7e9 + 4000) >= after_s
+    found = evaluate(calls, subject(), rounds=20, after_s=after_s)
+    whole = evaluate(calls, subject(), rounds=20)
+    assert (found["left_out_calls"], whole["left_out_calls"]) == (3000, 0)
+    assert found["honest_calls"] == int((kept & ~calls.fraud).sum())
+    stopped = (calls.verdicts[ENGINE] >= int(Verdict.DIVERT)) & kept
+    engine = found["systems"][ENGINE]
+    assert engine["stopped"]["fraud_calls"] == int((stopped & calls.fraud).sum())
+    assert engine["stopped"]["honest_calls"] == int((stopped & ~calls.fraud).sum())
+    assert sum(span["honest_calls"] for span in found["cold_start"]) == int((~calls.fraud).sum())
+    # The first 20 calls of a campaign are those of the whole log, left out or not.
+    late = positions(calls.campaign, calls.ts) >= 20
+    share = float((stopped & calls.fraud & late).sum() / (kept & calls.fraud & late).sum())
+    assert engine["stopped"]["recall_after_first_20"].value == pytest.approx(share)
+    # A campaign that began while the engine was new tells nothing of how soon it would have been found.
+    began = {
+        campaign for campaign in np.unique(calls.campaign) if campaign >= 0 and kept[calls.campaign == campaign][0]
+    }
+    assert engine["detection"]["campaigns"] == len(began) < found["campaigns"]
+    assert sum(part["campaigns"] for part in found["detection_by_behaviour"]) == len(began)
+    with pytest.raises(UsageError, match="first 3 hours"):
+        evaluate(calls, subject(), rounds=20, after_s=3 * 3600.0)
 
 
 def test_positions_count_within_a_campaign_in_order_of_time() -> None:

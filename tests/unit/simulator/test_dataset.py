@@ -35,6 +35,24 @@ class _Maker:
     def absorb(self, events: Sequence[CallEvent]) -> None:
         raise AssertionError("it stops nothing")
 
+    def is_new_at(self, ts: float) -> bool:
+        return False
+
+
+class _Aging(_Maker):
+    """Is new for six hours after the first event that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = float("inf")
+
+    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent]) -> npt.NDArray[np.float64]:
+        self._began = min(self._began, events[0].ts)
+        return super().vectors(events, stops)
+
+    def is_new_at(self, ts: float) -> bool:
+        return ts - self._began < 6 * 3600
+
 
 @pytest.fixture(scope="module")
 def events() -> list[SimulatedEvent]:
@@ -51,6 +69,20 @@ def test_rows_line_up_with_setups_and_every_source_begins_anew(events: list[Simu
     assert [bool(campaign) for campaign in data.campaign] == data.y.tolist()
 
 
+def test_calls_of_a_new_engine_fill_its_windows_and_become_no_rows(events: list[SimulatedEvent]) -> None:
+    told: list[int] = []
+    data = labelled_rows([("a", events), ("b", events)], _Aging, told.append)
+    setups = [item for item in events if item.event.kind is EventKind.SETUP]
+    old = [item for item in setups if item.event.ts - events[0].event.ts >= 6 * 3600]
+    assert 0 < len(old) < len(setups)
+    assert data.ts.tolist() == [item.event.ts for item in old] * 2
+    assert data.y.tolist() == [item.truth.fraud for item in old] * 2
+    assert data.X[0, 0] == len(setups) - len(old), "the calls before were folded"
+    assert told[-1] == 2 * len(setups), "progress counts all calls"
+    with pytest.raises(UsageError, match="while an engine is new"):
+        labelled_rows([("a", events[:50])], _Aging)
+
+
 def test_duplicates_disorder_and_nothing_are_refused(events: list[SimulatedEvent]) -> None:
     with pytest.raises(UsageError, match="set up twice"):
         labelled_rows([("a", [events[0], events[0]])], _Maker)
@@ -63,7 +95,7 @@ def test_duplicates_disorder_and_nothing_are_refused(events: list[SimulatedEvent
 
 
 def test_what_the_rules_stop_goes_back_into_the_windows_as_live() -> None:
-    settings = load_settings(env={})
+    settings = load_settings(env={"ANTIFRAUD_ENGINE_WARM_UP_S": "0"})
     bundle, numbering = load_bundle(settings.rules_dir, settings.utc_offset_min), build_numbering(settings, warm=False)
     calls = list(simulate("national", 3, 6000, days=0.3))
 
