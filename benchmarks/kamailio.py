@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--rates", default="1000")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--modes", default=",".join(MODES))
-    parser.add_argument("--model", default="none", help="the model, such as kz-calls/4; none decides by rules alone")
+    parser.add_argument("--model", default="none", help="the model, such as kz-calls/5; none decides by rules alone")
     asked = parser.parse_args()
     runs = []
     for rate in (int(text) for text in asked.rates.split(",")):

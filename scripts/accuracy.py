@@ -1,6 +1,6 @@
 """Makes every figure of docs/explanation/accuracy.md anew: JSON and a page for each run, then the tables in Markdown.
 
-    scripts/accuracy [--model models/kz-calls/4] [--out .accuracy/figures] [--only NAME,…] [--quick] [--again]
+    scripts/accuracy [--model models/kz-calls/5] [--out .accuracy/figures] [--only NAME,…] [--quick] [--again]
 
 Two runs at a time, twenty minutes of two cores. A run that is there already, made by the same model, rules,
 configuration and command, is not made again: after an interruption the same command goes on. Whoever changes the code

@@ -591,7 +591,7 @@ class Document(_Section, frozen=True):
             "model: name/version under models/, or a directory; null decides by rules alone",
             "name/version, a directory, or null",
         ),
-    ] = "kz-calls/4"
+    ] = "kz-calls/5"
     challenger: Annotated[
         Directory | None,
         _meta(
