@@ -146,6 +146,19 @@ def test_the_doctor_shows_how_full_the_windows_are(redis_server: EmbeddedRedis) 
         assert "raise features.memory_limit" in windows["hint"]
 
 
+def test_the_doctor_says_when_the_score_acts_before_its_certificate_holds() -> None:
+    def said(warm_up_s: str) -> list[dict[str, str]]:
+        found = antifraud("doctor", "--json", ANTIFRAUD_ENGINE_WARM_UP_S=warm_up_s)
+        return [one for one in json.loads(found.stdout) if one["area"] == "warm-up"]
+
+    (finding,) = said("1800")
+    assert finding["state"] == "warn"
+    assert "0.5 hours after the engine's first call" in finding["text"]
+    assert "for 24 hours" in finding["text"]
+    assert "engine.warm_up_s to 86400" in finding["hint"]
+    assert not said("86400")
+
+
 def test_the_doctor_says_when_nobody_serves_the_metrics(free_port: Callable[[], int]) -> None:
     result = antifraud("doctor", "--json", ANTIFRAUD_METRICS_LISTEN=f"127.0.0.1:{free_port()}")
     (metrics,) = [finding for finding in json.loads(result.stdout) if finding["area"] == "metrics"]
