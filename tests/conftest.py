@@ -27,6 +27,7 @@ _BINARIES = {
     "sipp": "sipp",
     "tshark": "tshark",
     "mosquitto": "mosquitto",
+    "faketime": "faketime",
 }
 
 

@@ -195,9 +195,16 @@ class Kamailio:
     """A real Kamailio in the foreground, running example.cfg with the given ``#!define``s."""
 
     def __init__(
-        self, directory: Path, redis_server: str, next_hop: int, defines: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        redis_server: str,
+        next_hop: int,
+        defines: Mapping[str, str] | None = None,
+        clock: Path | None = None,
     ) -> None:
+        """``clock`` is a file that says how far its clock is from ours ("+3600"), and may be written any time."""
         self._directory = directory
+        self._clock = clock
         self.port = free_port()
         self.defines = {
             "LISTEN": f"udp:127.0.0.1:{self.port}",
@@ -216,7 +223,7 @@ class Kamailio:
         ]  # fmt: skip
         for name, value in self.defines.items():
             command += ["-A", f"{name}={value}"]
-        self._process = Process("kamailio", command, self._directory)
+        self._process = Process("kamailio", command, self._directory, self._stepped())
         try:
             wait_until(self._answers, "kamailio")
         except BaseException:
@@ -228,6 +235,17 @@ class Kamailio:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def _stepped(self) -> dict[str, str]:
+        if self._clock is None:
+            return {}
+        (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+        return {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -179,6 +179,32 @@ def test_the_deadline_holds_whatever_redis_does(rig: Build, how: str) -> None:
     assert waiting.client.invite(b"112").status == PASSED
 
 
+@pytest.mark.needs("faketime")
+@pytest.mark.parametrize("step", ["+3600", "-3600"])
+def test_calls_that_wait_go_on_when_the_clock_is_set(tmp_path: Path, step: str) -> None:
+    """Set forward by an hour, everything that expires does so at once; no call may be forgotten for it."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    with ExitStack() as stack:
+        waiting = build_rig(
+            stack, tmp_path, defines={**ASYNC, **PATIENT, "ANTIFRAUD_DEADLINE_MS": "10000"}, clock=clock
+        )
+        asked: list[CallEvent] = []
+        stack.enter_context(ScriptedEngine(waiting.redis, asked.append))
+
+        def set_clock() -> None:
+            wait_until(lambda: len(asked) >= 20, "twenty waiting calls")
+            clock.write_text(step)
+
+        thread = threading.Thread(target=set_clock)
+        thread.start()
+        found = together(waiting, 20, b"77000000005")
+        thread.join()
+        assert Counter(one.status for one in found) == {PASSED: 20}
+        # Their deadline is a moment of the clock: it has passed, or lies in a future that is not believed.
+        assert max(one.seconds for one in found) < 9
+
+
 def test_an_engine_that_is_silent_is_not_waited_for_and_found_again(rig: Build) -> None:
     waiting = rig(defines={**ASYNC, "ANTIFRAUD_SILENT_CALLS": "3"})
     with ScriptedEngine(waiting.redis, lambda _event: None):
