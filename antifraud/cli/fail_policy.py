@@ -1,6 +1,6 @@
 """``antifraud config fail-policy``: what one switch does while nobody decides, for people, as JSON, or for Kamailio.
 
-Also what the redirect adapter is started with: it carries the same policy out by itself.
+Also what the adapters redirect, asterisk and freeswitch are started with: they carry the same policy out by themselves.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def fail_policy_of(settings: Settings, switch: str) -> SwitchFail:
 
 
 def fail_options(settings: Settings, switch: str) -> dict[str, Any] | None:
-    """The policy as the option ``fail`` of the redirect adapter; None where all calls go on anyway, as they always do
+    """The policy as the option ``fail`` of an adapter; None where all calls go on anyway, as they always do
     from a switch that config/ does not know."""
     if switch not in settings.switches:
         return None

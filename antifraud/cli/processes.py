@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import yaml
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from antifraud.domain import Decision
     from antifraud.engine import Board
     from antifraud.settings import Settings
+
+_WITH_FAIL_POLICY: Final = ("redirect", "asterisk", "freeswitch")
+"""Adapters that are told what becomes of calls while nobody decides."""
 
 
 def start_logging(verbose: bool = False) -> None:
@@ -200,10 +203,10 @@ def adapter(name: str, assignments: tuple[str, ...], verbose: bool, **where: Any
             options[key] = yaml.safe_load(value[:4096])
         except yaml.YAMLError:
             options[key] = value
-    if name == "redirect" and "fail" not in options:
+    if name in _WITH_FAIL_POLICY and "fail" not in options:
         from antifraud.cli.fail_policy import fail_options
 
-        fail = fail_options(settings, str(options.get("switch", "redirect")))
+        fail = fail_options(settings, str(options.get("switch", name)))
         options |= {"fail": fail} if fail is not None else {}
     url = require_redis(settings.redis.url)
 

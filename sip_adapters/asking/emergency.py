@@ -1,7 +1,7 @@
 """Which called numbers are emergency calls: those are never asked about and never held up.
 
-The same numbers are recognised as by the redirect adapter (a test compares the two): written with separators, with a
-leading plus, in digits of any script, and codes of three digits and more behind a national prefix or area code.
+They are recognised with separators, with a leading plus, in digits of any script, and codes of three digits and more
+behind a national prefix or area code. A code of two digits is too short to be told from the end of another number.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class EmergencyNumbers:
     """
 
     def __init__(self, numbers: Sequence[str] = NUMBERS, prefix: str = PREFIX) -> None:
-        codes = [bare(number) for number in numbers]
-        for number, code in zip(numbers, codes, strict=True):
-            if not (code.isascii() and code.isdigit()):
+        for number in numbers:
+            if not is_code(number):
                 raise ValueError(f"{number[:40]!r} is no number")
+        codes = [bare(number) for number in numbers]
         long = [code for code in codes if len(code) >= _LONG_CODE]
         behind = [f"(?:{prefix})(?:{'|'.join(long)})"] if long else []
         try:
@@ -44,9 +44,15 @@ class EmergencyNumbers:
         return len(number) <= _LONGEST and self._pattern.fullmatch(number) is not None
 
 
+def is_code(number: str) -> bool:
+    """Whether ``number`` can be one of the numbers: digits, however they are written."""
+    code = bare(number)
+    return code.isascii() and code.isdigit()
+
+
 def bare(number: str) -> str:
     """A dialled number without parameters, separators, leading plus and the ``#`` that ends dialling, in ASCII."""
-    text = number[:256].partition(";")[0]
+    text = number.partition(";")[0]
     if not text.isascii():
         text = "".join(map(_ascii, text))
     return text.translate(_SEPARATORS).lstrip("+").rstrip("#")

@@ -12,7 +12,9 @@ from typing import Final
 
 import msgspec
 
+from antifraud.domain import CallEvent
 from antifraud.queues import Reply
+from sip_adapters.asking.fail import FailPolicy, Reason
 
 CALL_REJECTED: Final = 21
 BLOCK_STATUS: Final = 608
@@ -73,6 +75,18 @@ def order_of(reply: Reply) -> Order:
         case "label" | "divert" | "challenge":
             return Order("label", label=plain(reply.label) or reason or "suspicious", reason=reason, decision=decision)
     return UNDECIDED
+
+
+def order_without_verdict(fail: FailPolicy | None, event: CallEvent, reason: Reason) -> Order:
+    """The order for the call of ``event`` that nobody decided about because of ``reason``; without a policy, and where
+    it says so, the call goes on."""
+    action = fail.action(event, reason) if fail is not None else "allow"
+    if fail is None or action == "allow":
+        return UNDECIDED
+    if action == "label":
+        return Order("label", label=plain(fail.section.label) or "suspicious")
+    how = fail.section.refuse if action == "refuse" else fail.section.unavailable
+    return Order("block", cause=how.cause, status=how.status, phrase=how.phrase)
 
 
 def plain(text: str) -> str:

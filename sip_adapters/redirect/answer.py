@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from antifraud.domain import CallEvent
 from antifraud.domain.sip_headers import split_lines
 from antifraud.queues import Reply
-from sip_adapters.redirect.fail import FailPolicy, Reason
+from sip_adapters.asking import FailPolicy, Reason
 from sip_adapters.sip import SipError, parse_uri, quoted, wire_text
 
 VERDICT_HEADER: Final = "X-Antifraud-Verdict"

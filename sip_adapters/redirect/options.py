@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from antifraud.domain import ConfigError, Problem
-from sip_adapters.redirect.fail import FailPolicy, FailSection
+from sip_adapters.asking import EmergencyNumbers, FailPolicy, FailSection
+from sip_adapters.asking.emergency import NUMBERS, PREFIX, is_code
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Name = Annotated[str, msgspec.Meta(max_length=64)]
@@ -50,8 +49,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, HeaderName] = {}
     trusted_headers: bool = False
     trust_asserted: bool = False
-    emergency: tuple[str, ...] = ("101", "102", "103", "104", "112", "911", "01", "02", "03", "04")
-    emergency_prefix: str = "((810|00)?7|8)?(7[0-9]{2}|7[12][0-9]{2,3})?|810|00"
+    emergency: tuple[str, ...] = NUMBERS
+    emergency_prefix: str = PREFIX
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4096
     peers: tuple[str, ...] = ()
     tell_reason: bool = True
@@ -64,7 +63,7 @@ class Options(msgspec.Struct, frozen=True):
     section: Section
     host: str
     port: int
-    emergency: re.Pattern[str]
+    emergency: EmergencyNumbers
     trunk_by_source: tuple[tuple[Network, str], ...]
     peers: tuple[Network, ...]
     headers: Mapping[str, str]
@@ -102,7 +101,7 @@ def read_options(raw: Mapping[str, Any]) -> Options:
     by_source = [(_network("trunk_by_source", text, problems), name) for text, name in section.trunk_by_source.items()]
     peers = [_network("peers", text, problems) for text in section.peers]
     emergency = _emergency(section, problems)
-    fail = FailPolicy(section.fail) if section.fail is not None else None
+    fail = FailPolicy(section.fail, "adapters.redirect.fail") if section.fail is not None else None
     problems += fail.problems if fail is not None else ()
     if problems:
         raise ConfigError.of(problems)
@@ -119,49 +118,19 @@ def read_options(raw: Mapping[str, Any]) -> Options:
     )
 
 
-def bare_number(number: str) -> str:
-    """A dialled number without parameters, visual separators, a leading plus and the ``#`` that ends dialling; digits
-    of every script are ASCII digits."""
-    text = number.partition(";")[0]
-    if not text.isascii():
-        text = "".join(_ascii(char) for char in text)
-    return text.translate(_SEPARATORS).lstrip("+").rstrip("#")
-
-
-def _ascii(char: str) -> str:
-    if char.isdecimal():
-        return str(unicodedata.decimal(char))
-    if char == "\N{MIDDLE DOT}" or char == "\N{MINUS SIGN}" or unicodedata.category(char) in ("Cf", "Pd", "Zs"):
-        return ""
-    return "+" if unicodedata.normalize("NFKC", char) == "+" else char
-
-
-_SEPARATORS: Final = str.maketrans("", "", "-. ()/[]~_")
-_LONG_CODE: Final = 3
-
-
-def _emergency(section: Section, problems: list[Problem]) -> re.Pattern[str]:
-    """What a bare number must match in full to be an emergency call."""
-    codes = [bare_number(number) for number in section.emergency]
+def _emergency(section: Section, problems: list[Problem]) -> EmergencyNumbers:
+    """The numbers, as far as they are some; what is wrong with the others is added to ``problems``."""
+    codes = [text for text in section.emergency if is_code(text)]
     problems += [
         _problem("emergency", f"{text!r} is no number", "write digits, e.g. 112")
-        for text, code in zip(section.emergency, codes, strict=True)
-        if not (code.isascii() and code.isdigit())
+        for text in section.emergency
+        if text not in codes
     ]
-    # A code of two digits is too short to be told from the end of another number.
-    after_prefix = [code for code in codes if len(code) >= _LONG_CODE]
-    choices = [f"(?:{section.emergency_prefix})(?:{'|'.join(after_prefix)})"] if after_prefix else []
     try:
-        re.compile(section.emergency_prefix)
-        return re.compile("|".join(codes + choices)) if codes and not problems else _NOTHING
-    except re.error as error:
-        problems.append(
-            _problem("emergency_prefix", f"no regular expression: {error}", "write what may stand before a code: 7|8")
-        )
-        return _NOTHING
-
-
-_NOTHING: Final = re.compile("(?!)")
+        return EmergencyNumbers(codes, section.emergency_prefix)
+    except ValueError as error:
+        problems.append(_problem("emergency_prefix", str(error), "write what may stand before a code: 7|8"))
+        return EmergencyNumbers(())
 
 
 def split_address(address: str) -> tuple[str, int]:

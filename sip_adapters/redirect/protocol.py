@@ -35,9 +35,9 @@ import msgspec
 
 from antifraud.domain import CallEvent, EventError, Quarantined
 from antifraud.queues import Reply
+from sip_adapters.asking import Reason
 from sip_adapters.redirect.answer import Answer, answer_of, go_on, without_verdict
-from sip_adapters.redirect.fail import Reason
-from sip_adapters.redirect.options import Options, bare_number
+from sip_adapters.redirect.options import Options
 from sip_adapters.sip import (
     Envelope,
     Message,
@@ -67,7 +67,6 @@ TIMER_H: Final = 64 * T1
 TIMER_I: Final = 5.0
 ANSWERED_PER_PENDING: Final = 8
 REMEMBERED_S: Final = TIMER_H
-_LONGEST_EMERGENCY: Final = 20
 _TRUE: Final = ("1", "true", "yes", "y")
 _FALSE: Final = ("0", "false", "no", "n")
 
@@ -475,7 +474,7 @@ class Redirect:
         return ""
 
     def _is_emergency(self, message: Message) -> bool:
-        return self._is_emergency_uri(message.uri) or self._is_emergency_number(callee_of(message))
+        return self._is_emergency_uri(message.uri) or callee_of(message) in self._options.emergency
 
     def _is_emergency_uri(self, uri: Uri | None) -> bool:
         if uri is None:
@@ -487,11 +486,7 @@ class Redirect:
         number = uri.number
         if not number and uri.host.lstrip("+").isdecimal():
             number = uri.host
-        return self._is_emergency_number(number)
-
-    def _is_emergency_number(self, callee: str) -> bool:
-        number = bare_number(callee)
-        return len(number) <= _LONGEST_EMERGENCY and self._options.emergency.fullmatch(number) is not None
+        return number in self._options.emergency
 
     def _peer(self, host: str) -> tuple[bool, str]:
         """Whether ``host`` is answered, and its trunk; remembered for at most 4,096 hosts."""

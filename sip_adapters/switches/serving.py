@@ -20,8 +20,19 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from antifraud.domain import LIMITS, CallEvent, ConfigError, EventError, EventKind, Quarantined, check_event
-from antifraud.queues import CallLog, ReplyInbox, connect
-from sip_adapters.asking import EMERGENCY, UNDECIDED, Asker, Book, EmergencyNumbers, Order, order_of
+from antifraud.queues import CallLog, Reply, ReplyInbox, connect
+from sip_adapters.asking import (
+    EMERGENCY,
+    UNDECIDED,
+    Asker,
+    Book,
+    EmergencyNumbers,
+    FailPolicy,
+    FailSection,
+    Order,
+    order_of,
+    order_without_verdict,
+)
 from sip_adapters.asking.emergency import NUMBERS, PREFIX
 from sip_adapters.sip import SipError, call_id_text, clean, parse_address
 from sip_adapters.switches.options import read_address
@@ -46,7 +57,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     call goes on without a verdict. ``emergency``, ``emergency_prefix``: numbers that are never asked about.
     ``max_waiting``: calls that wait at one time; more go on without being asked about. ``max_followed``: calls of which
     answer and end are awaited. ``peers``: the only networks that are answered; needed where others than this machine
-    can reach ``listen``.
+    can reach ``listen``. ``fail``: what becomes of calls while nobody decides; without it they go on.
     """
 
     listen: Listen
@@ -57,15 +68,17 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_waiting: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 4_096
     max_followed: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 50_000
     peers: Annotated[tuple[str, ...], msgspec.Meta(max_length=1_000)] = ()
+    fail: FailSection | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where is listened, for whom, and which numbers are emergency calls."""
+    """Where is listened, for whom, which numbers are emergency calls, and what is done while nobody decides."""
 
     host: str
     port: int
     peers: tuple[Network, ...]
     emergency: EmergencyNumbers
+    fail: FailPolicy | None = None
 
 
 def read_place(where: str, own: Section) -> Place:
@@ -88,7 +101,10 @@ def read_place(where: str, own: Section) -> Place:
             f"{where}.peers: {own.listen} can be reached by others, and who connects there is believed",
             hint="name the switch's address in peers, or listen on 127.0.0.1",
         )
-    return Place(host, port, tuple(peers), emergency)
+    fail = FailPolicy(own.fail, f"{where}.fail") if own.fail is not None else None
+    if fail is not None and fail.problems:
+        raise ConfigError.of(fail.problems)
+    return Place(host, port, tuple(peers), emergency, fail)
 
 
 class Service:
@@ -106,13 +122,13 @@ class Service:
         """Whether nobody is to be asked about a call to ``callee``."""
         return callee in self._place.emergency
 
-    async def decide(self, key: str, event: CallEvent, began: float) -> Order:
+    async def decide(self, key: str, event: CallEvent, began: float, dialled: str) -> Order:
         """What becomes of the call ``key`` of the setup ``event``, for which the switch came at ``began``
-        (monotonic s).
+        (monotonic s). ``dialled`` is the called number as the switch told it, before it was cut and made printable.
 
         Calls that go on are in the book then. EventError is dealt with: such a call goes on.
         """
-        if self.is_emergency(event.callee_raw):
+        if self.is_emergency(dialled):
             self.asker.count("emergency")
             with contextlib.suppress(EventError):
                 self.asker.record(check_event(event))
@@ -123,11 +139,15 @@ class Service:
             self.asker.put(Quarantined(error.code, error.detail[:300], self.name, clean(event.call_id)[:200]))
             return UNDECIDED
         self.book.begin(key, event)
-        reply = await self.asker.ask(event, began)
-        order = order_of(reply) if reply is not None else UNDECIDED
+        answer = await self.asker.ask(event, began)
+        if isinstance(answer, Reply):
+            order = order_of(answer)
+            self.asker.count(f"verdict.{order.verdict}")
+        else:
+            order = order_without_verdict(self._place.fail, event, answer)
+            self.asker.count("fail.refused" if order.verdict == "block" else "verdict.none")
         if order.verdict == "block":
             self.book.drop(key)
-        self.asker.count(f"verdict.{order.verdict}")
         return order
 
     def answered(self, key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sip_adapters.switches.asterisk.adapter import ADAPTER, AsteriskAdapter
-from sip_adapters.switches.asterisk.agent import AGENT, AsteriskAgent
+from sip_adapters.switches.asterisk.agent import AGENT
 from sip_adapters.switches.asterisk.switch import AsteriskSwitch
 
-__all__ = ["ADAPTER", "AGENT", "AsteriskAdapter", "AsteriskAgent", "AsteriskSwitch"]
+__all__ = ["ADAPTER", "AGENT", "AsteriskAdapter", "AsteriskSwitch"]

@@ -48,6 +48,10 @@ ASKED: Final = (
 _CUT_AT: Final = 1_023
 """Characters to which Asterisk cuts the value of a variable without saying so."""
 
+_UNAVAILABLE: Final = 503
+_CONGESTION: Final = 42
+"""Switching equipment congestion (Q.850): chan_pjsip makes 503 of it, after which another route is tried; not of 41."""
+
 _RESTRICTED: Final = 0x20
 _PRESENTATION: Final = 0x60
 
@@ -173,7 +177,7 @@ class Server:
                 }
             ),
         )
-        order = await self._service.decide(about.get("uniqueid"), event, began)
+        order = await self._service.decide(about.get("uniqueid"), event, began, callee)
         if order.verdict == "emergency":
             return
         for name, value in told(order, event.call_id):
@@ -188,12 +192,13 @@ class Server:
 
 def told(order: Order, call_id: str) -> list[tuple[str, str]]:
     """The channel variables that carry ``order``, the verdict last; empty ones are left out."""
+    cause = _CONGESTION if order.status == _UNAVAILABLE else order.cause
     values = (
         ("ANTIFRAUD_CALL", clean(call_id)),
         ("ANTIFRAUD_TARGET", order.target),
         ("ANTIFRAUD_LABEL", order.label),
         ("ANTIFRAUD_REASON", order.reason),
-        ("ANTIFRAUD_CAUSE", str(order.cause or "")),
+        ("ANTIFRAUD_CAUSE", str(cause or "")),
         ("ANTIFRAUD_STATUS", str(order.status or "")),
         ("ANTIFRAUD_DECISION", order.decision),
         ("ANTIFRAUD_VERDICT", order.verdict),

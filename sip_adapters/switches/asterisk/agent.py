@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from antifraud.domain import ConfigError
-from sip_adapters.agents import AgentOptions, run_agent
+from sip_adapters.switches.agent import AgentSection, PortAgent
 from sip_adapters.switches.asterisk.protocol_ami import is_family
 from sip_adapters.switches.asterisk.switch import AsteriskSwitch
 from sip_adapters.switches.options import read_address, read_secret, read_section
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Options(AgentSection, frozen=True, forbid_unknown_fields=True):
     """The section ``agents.<switch>`` of config/ of an Asterisk.
 
     ``address`` of the manager interface, ``user`` of manager.conf, ``secret_file`` with its secret, ``family`` of the
-    database that holds the block list, ``call_variable`` in which the dialplan keeps the id of the call, ``timeout_s``
-    for one answer, ``consumer`` the agent's name in Redis, ``lease_s`` after how long a standby takes over,
-    ``resync_s`` how often the whole list is compared.
+    database that holds the block list, ``call_variable`` in which the dialplan keeps the id of the call.
     """
 
     secret_file: Annotated[str, msgspec.Meta(max_length=4096)] = ""
@@ -28,10 +26,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")] = "antifraud"
     family: Annotated[str, msgspec.Meta(max_length=64)] = "antifraud_block"
     call_variable: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z")] = "ANTIFRAUD_CALL"
-    timeout_s: Annotated[float, msgspec.Meta(ge=0.05, le=30)] = 2.0
-    consumer: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,64}\Z")] = ""
-    lease_s: Annotated[float, msgspec.Meta(ge=0.5, le=300)] = 3.0
-    resync_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 600.0
+
+
+def read_options(switch: str, raw: Mapping[str, Any]) -> Options:
+    """The options of ``switch``; ConfigError says which one is wrong."""
+    return read_section(f"agents.{switch}", Options, raw)
 
 
 def make_switch(switch: str, own: Options) -> AsteriskSwitch:
@@ -44,26 +43,9 @@ def make_switch(switch: str, own: Options) -> AsteriskSwitch:
     return AsteriskSwitch(host, port, own.user, secret, own.timeout_s, family=own.family, variable=own.call_variable)
 
 
-class AsteriskAgent:
-    """The agent that ``antifraud agent asterisk`` runs."""
-
-    name = "asterisk"
-    summary = "keeps the block list of an Asterisk and ends calls there, over its manager interface"
-
-    async def run(
-        self,
-        *,
-        shard: str,
-        switch: str,
-        region: str,
-        redis_url: str,
-        options: Mapping[str, Any],
-        ready: Callable[[str], None],
-    ) -> None:
-        """Serve until cancelled."""
-        own = read_section(f"agents.{switch}", Options, options)
-        served = AgentOptions(shard, switch, region, consumer=own.consumer, lease_s=own.lease_s, resync_s=own.resync_s)
-        await run_agent(make_switch(switch, own), redis_url=redis_url, options=served, ready=ready)
-
-
-AGENT: Final = AsteriskAgent()
+AGENT: Final = PortAgent(
+    "asterisk",
+    "keeps the block list of an Asterisk and ends calls there, over its manager interface",
+    read_options,
+    make_switch,
+)

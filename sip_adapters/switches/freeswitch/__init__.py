@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sip_adapters.switches.freeswitch.adapter import ADAPTER, FreeSwitchAdapter
-from sip_adapters.switches.freeswitch.agent import AGENT, FreeSwitchAgent
+from sip_adapters.switches.freeswitch.agent import AGENT
 from sip_adapters.switches.freeswitch.switch import FreeSwitch
 
-__all__ = ["ADAPTER", "AGENT", "FreeSwitch", "FreeSwitchAdapter", "FreeSwitchAgent"]
+__all__ = ["ADAPTER", "AGENT", "FreeSwitch", "FreeSwitchAdapter"]

@@ -127,16 +127,17 @@ class Server:
         if not uuid:
             self._service.asker.put(quarantined("esl-garbled", "a channel without Unique-ID", NAME, b""))
             return
+        callee = _first(found, CALLEE)
         event = setup_event(
             NAME,
             self._service.own,
             found.get("variable_antifraud_call", "") or uuid,
             found.get("variable_antifraud_roaming", ""),
-            callee_raw=_first(found, CALLEE),
+            callee_raw=callee,
             privacy="id" if found.get("caller-privacy-hide-number", "").lower() in ("true", "yes") else "",
             **{field: _first(found, names) for field, names in ASKED},
         )
-        order = await self._service.decide(uuid, event, began)
+        order = await self._service.decide(uuid, event, began, callee)
         try:
             for raw in obey(order, respond=self._respond):
                 await talk.say(raw)

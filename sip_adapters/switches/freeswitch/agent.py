@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from antifraud.domain import ConfigError
-from sip_adapters.agents import AgentOptions, run_agent
+from sip_adapters.switches.agent import AgentSection, PortAgent
 from sip_adapters.switches.freeswitch.protocol_esl import REALM, is_realm
 from sip_adapters.switches.freeswitch.switch import FreeSwitch
 from sip_adapters.switches.options import read_address, read_secret, read_section
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Options(AgentSection, frozen=True, forbid_unknown_fields=True):
     """The section ``agents.<switch>`` of config/ of a FreeSWITCH.
 
     ``address`` of the event socket, ``password_file`` with its password, ``realm`` of mod_hash that holds the block
-    list, ``timeout_s`` for one answer, ``consumer`` the agent's name in Redis, ``lease_s`` after how long a standby
-    takes over, ``resync_s`` how often the whole list is compared.
+    list.
     """
 
     password_file: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     address: Annotated[str, msgspec.Meta(max_length=300)] = "127.0.0.1:8021"
     realm: Annotated[str, msgspec.Meta(max_length=64)] = REALM
-    timeout_s: Annotated[float, msgspec.Meta(ge=0.05, le=30)] = 2.0
-    consumer: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,64}\Z")] = ""
-    lease_s: Annotated[float, msgspec.Meta(ge=0.5, le=300)] = 3.0
-    resync_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 600.0
+
+
+def read_options(switch: str, raw: Mapping[str, Any]) -> Options:
+    """The options of ``switch``; ConfigError says which one is wrong."""
+    return read_section(f"agents.{switch}", Options, raw)
 
 
 def make_switch(switch: str, own: Options) -> FreeSwitch:
@@ -42,26 +42,9 @@ def make_switch(switch: str, own: Options) -> FreeSwitch:
     )
 
 
-class FreeSwitchAgent:
-    """The agent that ``antifraud agent freeswitch`` runs."""
-
-    name = "freeswitch"
-    summary = "keeps the block list of a FreeSWITCH and ends calls there, over its event socket"
-
-    async def run(
-        self,
-        *,
-        shard: str,
-        switch: str,
-        region: str,
-        redis_url: str,
-        options: Mapping[str, Any],
-        ready: Callable[[str], None],
-    ) -> None:
-        """Serve until cancelled."""
-        own = read_section(f"agents.{switch}", Options, options)
-        served = AgentOptions(shard, switch, region, consumer=own.consumer, lease_s=own.lease_s, resync_s=own.resync_s)
-        await run_agent(make_switch(switch, own), redis_url=redis_url, options=served, ready=ready)
-
-
-AGENT: Final = FreeSwitchAgent()
+AGENT: Final = PortAgent(
+    "freeswitch",
+    "keeps the block list of a FreeSWITCH and ends calls there, over its event socket",
+    read_options,
+    make_switch,
+)

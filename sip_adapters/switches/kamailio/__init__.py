@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sip_adapters.switches.kamailio.agent import AGENT, KamailioAgent, read_options
+from sip_adapters.switches.kamailio.agent import AGENT, read_options
 from sip_adapters.switches.kamailio.switch import KamailioSwitch
 
-__all__ = ["AGENT", "KamailioAgent", "KamailioSwitch", "read_options"]
+__all__ = ["AGENT", "KamailioSwitch", "read_options"]

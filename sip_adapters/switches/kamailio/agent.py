@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from antifraud.domain import ConfigError
-from sip_adapters.agents import AgentOptions, run_agent
+from sip_adapters.switches.agent import AgentSection, PortAgent
 from sip_adapters.switches.kamailio.switch import KamailioSwitch
 
 _FOR_EVERYBODY: Final = ("enabled", "agent")
 _LONGEST_PATH: Final = 107  # unix(7)
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Options(AgentSection, frozen=True, forbid_unknown_fields=True):
     """The section ``agents.<switch>`` of config/ of a Kamailio.
 
-    ``socket`` is the file that ANTIFRAUD_RPC_SOCKET names, ``timeout_s`` how long the switch has for one answer,
-    ``consumer`` the agent's name in Redis (by default that of the machine), ``lease_s`` after how long a standby takes
-    over, ``resync_s`` how often the whole list is compared.
+    ``socket`` is the file that ANTIFRAUD_RPC_SOCKET names.
     """
 
     socket: Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_PATH, pattern=r"^[^\x00]+\Z")] = (
         "/run/kamailio/antifraud_rpc.sock"
     )
-    timeout_s: Annotated[float, msgspec.Meta(ge=0.05, le=30)] = 2.0
-    consumer: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,64}\Z")] = ""
-    lease_s: Annotated[float, msgspec.Meta(ge=0.5, le=300)] = 3.0
-    resync_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 600.0
 
 
 def read_options(switch: str, raw: Mapping[str, Any]) -> Options:
@@ -44,26 +38,14 @@ def read_options(switch: str, raw: Mapping[str, Any]) -> Options:
         ) from None
 
 
-class KamailioAgent:
-    """The agent that ``antifraud agent kamailio`` runs."""
-
-    name = "kamailio"
-    summary = "keeps the block list of a Kamailio and ends calls there, over its JSON-RPC socket"
-
-    async def run(
-        self,
-        *,
-        shard: str,
-        switch: str,
-        region: str,
-        redis_url: str,
-        options: Mapping[str, Any],
-        ready: Callable[[str], None],
-    ) -> None:
-        """Serve until cancelled."""
-        own = read_options(switch, options)
-        served = AgentOptions(shard, switch, region, consumer=own.consumer, lease_s=own.lease_s, resync_s=own.resync_s)
-        await run_agent(KamailioSwitch(own.socket, own.timeout_s), redis_url=redis_url, options=served, ready=ready)
+def make_switch(switch: str, own: Options) -> KamailioSwitch:  # noqa: ARG001 - others say which switch is wrong
+    """The port that ``own`` describes."""
+    return KamailioSwitch(own.socket, own.timeout_s)
 
 
-AGENT: Final = KamailioAgent()
+AGENT: Final = PortAgent(
+    "kamailio",
+    "keeps the block list of a Kamailio and ends calls there, over its JSON-RPC socket",
+    read_options,
+    make_switch,
+)

@@ -5,77 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from antifraud.domain import CallEvent, ConfigError, EventKind
-from antifraud.queues import EmbeddedRedis, Keys, Reply, connect, decode_event, encode_reply
+from antifraud.queues import EmbeddedRedis, Reply, connect, decode_event
 from sip_adapters.switches.asterisk import ADAPTER
 from tests.asterisk_manager import SECRET, FakeAsterisk
+from tests.engine_stand_in import KEYS, answering, counters, serving, until
+from tests.undecided import policy
 
 pytestmark = pytest.mark.needs("redis")
-KEYS = Keys("test")
-VERDICTS = {"1": "block", "2": "divert", "3": "label", "4": "challenge", "5": "allow"}
+REPLIES = {
+    last: Reply(
+        verdict, decision="d7", target="sip:desk@192.0.2.9", label='war"n\\ ${SHELL(id)}', text="why", sip_code=603,
+        cause=21,
+    )
+    for last, verdict in {"1": "block", "2": "divert", "3": "label", "4": "challenge", "5": "allow"}.items()
+}  # fmt: skip
 
 
-@contextlib.asynccontextmanager
-async def adapter(url: str, **options: Any) -> AsyncIterator[int]:
-    """The adapter's port."""
-    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    settings = {"listen": "127.0.0.1:0", "deadline_ms": 1000, **options}
-    task = asyncio.create_task(ADAPTER.run(shard="test", redis_url=url, options=settings, ready=address.set_result))
-    try:
-        await asyncio.wait({address, task}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
-        if task.done():
-            task.result()
-        yield int(address.result().rpartition(":")[2])
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ConfigError):
-            await task
-
-
-async def until(ready: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, "it did not come"
-        await asyncio.sleep(0.01)
-
-
-async def stand_in(url: str, seen: list[CallEvent]) -> None:
-    """Answers by the last digit of the called number."""
-    client = connect(url)
-    last: Any = "0"
-    try:
-        while True:
-            found: Any = await client.xread({KEYS.calls: last}, count=500, block=200)
-            for _, entries in found:
-                for entry_id, fields in entries:
-                    last = entry_id
-                    event = decode_event(fields)
-                    seen.append(event)
-                    verdict = VERDICTS.get(event.callee_raw[-1])
-                    if event.reply and verdict:
-                        reply = Reply(
-                            verdict=verdict, call_id=event.call_id, decision="d7", target="sip:desk@192.0.2.9",
-                            label='war"n\\ ${SHELL(id)}', text="why", sip_code=603, cause=21,
-                        )  # fmt: skip
-                        await client.rpush(event.reply, encode_reply(reply))  # type: ignore[misc]
-    finally:
-        await client.aclose()
+adapter = partial(serving, ADAPTER)
 
 
 @pytest.fixture
 async def seen(redis_server: EmbeddedRedis) -> AsyncIterator[list[CallEvent]]:
-    events: list[CallEvent] = []
-    task = asyncio.create_task(stand_in(redis_server.url, events))
-    yield events
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with answering(redis_server.url, REPLIES) as events:
+        yield events
 
 
 class Channel:
@@ -113,20 +72,11 @@ class Channel:
         return self.variables
 
 
-async def counters(url: str) -> dict[str, int]:
-    client = connect(url)
-    try:
-        found: Any = await client.hgetall(KEYS.counters)  # type: ignore[misc]
-        return {name.decode(): int(value) for name, value in found.items()}
-    finally:
-        await client.aclose()
-
-
 async def test_each_verdict_reaches_the_dialplan(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
     async with adapter(redis_server.url) as port:
         found = {
             last: dict(await Channel(port, f"+7701000010{last}", uniqueid=f"1796069373.{last}").agi("ask"))
-            for last in VERDICTS
+            for last in REPLIES
         }
     told = {
         last: {
@@ -199,6 +149,62 @@ async def test_a_dead_redis_lets_calls_go_on(tmp_path: Path) -> None:
         await asyncio.gather(*(channel.agi("ask") for channel in channels))
         assert {channel.variables["ANTIFRAUD_VERDICT"] for channel in channels} == {"none"}
         assert max(channel.took_s for channel in channels) < 3
+
+
+def told(channel: Channel) -> tuple[str, ...]:
+    return tuple(channel.variables.get(f"ANTIFRAUD_{name}", "") for name in ("VERDICT", "CAUSE", "STATUS", "LABEL"))
+
+
+@pytest.mark.parametrize(
+    ("rung", "trunk", "callee", "expected", "counted"),
+    [
+        ("label", "intl-1", "+77010000005", ("label", "", "", "Возможно мошенники"), "verdict.none"),
+        ("national_only", "sub-1", "+77010000005", ("none", "", "", ""), "verdict.none"),
+        ("national_only", "sub-1", "+442079460000", ("block", "42", "503", ""), "fail.refused"),
+        ("national_only", "intl-1", "+77010000005", ("block", "42", "503", ""), "fail.refused"),
+        ("emergency_only", "sub-1", "+77010000005", ("block", "42", "503", ""), "fail.refused"),
+        ("refuse", "sub-1", "+77010000005", ("block", "21", "608", ""), "fail.refused"),
+    ],
+)
+async def test_the_fail_policy_is_carried_out_while_the_engine_is_silent(
+    redis_server: EmbeddedRedis, rung: str, trunk: str, callee: str, expected: tuple[str, ...], counted: str
+) -> None:
+    async with adapter(redis_server.url, deadline_ms=100, fail=policy(**{"any.late": rung})) as port:
+        channel = Channel(port, callee)
+        channel.variables["ANTIFRAUD_TRUNK"] = trunk
+        await channel.agi("ask")
+        assert told(channel) == expected
+        await channel.agi("ended")
+    found = await counters(redis_server.url)
+    refused = counted == "fail.refused"
+    assert {name: number for name, number in found.items() if name.startswith("asterisk.")} == {
+        "asterisk.late": 1, f"asterisk.{counted}": 1, **({"asterisk.end-unknown": 1} if refused else {}),
+    }  # fmt: skip
+
+
+async def test_a_refused_call_is_refused_whatever_else_fails(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    """Each reason has a rung of its own."""
+    fail = policy(**{"any.redis": "refuse", "any.overload": "emergency_only"})
+    async with adapter(f"unix://{tmp_path}/nothing.sock", deadline_ms=5000, fail=fail) as port:
+        alone = Channel(port, "+77010000105")
+        await alone.agi("ask")
+        assert told(alone)[:3] == ("block", "21", "608")
+        assert alone.took_s < 3
+    async with adapter(redis_server.url, deadline_ms=500, max_waiting=1, fail=fail) as port:
+        channels = [Channel(port, "+77010000105", uniqueid=f"1.{n}") for n in range(2)]
+        await asyncio.gather(*(channel.agi("ask") for channel in channels))
+        assert sorted(told(channel)[:3] for channel in channels) == [("block", "42", "503"), ("none", "", "")]
+    found = await counters(redis_server.url)
+    assert (found["asterisk.full"], found["asterisk.fail.refused"], found["asterisk.verdict.none"]) == (1, 1, 1)
+
+
+async def test_the_fail_policy_touches_no_emergency_call(tmp_path: Path) -> None:
+    fail = policy(**dict.fromkeys(("any.late", "any.redis", "any.overload"), "refuse"))
+    async with adapter(f"unix://{tmp_path}/nothing.sock", max_waiting=3, fail=fail) as port:
+        numbers = ("112", "+7 727 112", "01", "8-101", "1\u200b12", f"1{'-' * 300}12")
+        channels = [Channel(port, callee, uniqueid=str(n)) for n, callee in enumerate(numbers)]
+        await asyncio.gather(*(channel.agi("ask") for channel in channels))
+        assert {told(channel) for channel in channels} == {("emergency", "", "", "")}
 
 
 async def test_a_late_verdict_goes_to_nobody_else(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:

@@ -6,78 +6,36 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from antifraud.domain import CallEvent, ConfigError, EventKind
-from antifraud.queues import EmbeddedRedis, Keys, Reply, connect, decode_event, encode_reply
+from antifraud.domain import CallEvent, EventKind
+from antifraud.queues import EmbeddedRedis, Reply
 from sip_adapters.switches.freeswitch import ADAPTER
+from tests.engine_stand_in import answering, counters, serving, until
+from tests.undecided import policy
 
 pytestmark = pytest.mark.needs("redis")
-KEYS = Keys("test")
-VERDICTS = {"1": "block", "2": "divert", "3": "label", "5": "allow"}
+REPLIES = {
+    last: Reply(
+        verdict, decision="d7", target="sip:desk@192.0.2.9", label="warn ${system(id)}", sip_code=603, phrase="Decline",
+        cause=21,
+    )
+    for last, verdict in {"1": "block", "2": "divert", "3": "label", "5": "allow"}.items()
+}  # fmt: skip
 UUID = "0b5a8f3e-8d0c-4b0e-9a34-6a1f3c1d2e4{}"
 
-
-@contextlib.asynccontextmanager
-async def adapter(url: str, **options: Any) -> AsyncIterator[int]:
-    """The adapter's port."""
-    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    settings = {"listen": "127.0.0.1:0", "deadline_ms": 1000, **options}
-    task = asyncio.create_task(ADAPTER.run(shard="test", redis_url=url, options=settings, ready=address.set_result))
-    try:
-        await asyncio.wait({address, task}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
-        if task.done():
-            task.result()
-        yield int(address.result().rpartition(":")[2])
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ConfigError):
-            await task
-
-
-async def until(ready: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, "it did not come"
-        await asyncio.sleep(0.01)
-
-
-async def stand_in(url: str, seen: list[CallEvent]) -> None:
-    """Answers by the last digit of the called number."""
-    client = connect(url)
-    last: Any = "0"
-    try:
-        while True:
-            found: Any = await client.xread({KEYS.calls: last}, count=500, block=200)
-            for _, entries in found:
-                for entry_id, fields in entries:
-                    last = entry_id
-                    event = decode_event(fields)
-                    seen.append(event)
-                    verdict = VERDICTS.get(event.callee_raw[-1])
-                    if event.reply and verdict:
-                        reply = Reply(
-                            verdict=verdict, call_id=event.call_id, decision="d7", target="sip:desk@192.0.2.9",
-                            label="warn ${system(id)}", sip_code=603, phrase="Decline", cause=21,
-                        )  # fmt: skip
-                        await client.rpush(event.reply, encode_reply(reply))  # type: ignore[misc]
-    finally:
-        await client.aclose()
+adapter = partial(serving, ADAPTER)
 
 
 @pytest.fixture
 async def seen(redis_server: EmbeddedRedis) -> AsyncIterator[list[CallEvent]]:
-    events: list[CallEvent] = []
-    task = asyncio.create_task(stand_in(redis_server.url, events))
-    yield events
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with answering(redis_server.url, REPLIES) as events:
+        yield events
 
 
 class Channel:
@@ -123,7 +81,7 @@ class Channel:
 
 async def test_each_verdict_is_carried_out(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
     async with adapter(redis_server.url) as port:
-        did = {last: await Channel(port, f"+7701000010{last}", int(last)).socket() for last in VERDICTS}
+        did = {last: await Channel(port, f"+7701000010{last}", int(last)).socket() for last in REPLIES}
     assert did == {
         "1": [
             "resume",
@@ -174,6 +132,62 @@ async def test_a_dead_redis_lets_calls_go_on(tmp_path: Path) -> None:
         channel = Channel(port, "+77010000101")
         assert await channel.socket() == ["resume", "set antifraud_verdict=none"]
         assert channel.took_s < 3
+
+
+UNAVAILABLE = ["set antifraud_cause=41", "set antifraud_verdict=block", "respond 503 Service Unavailable", "hangup 41"]
+REFUSED = ["set antifraud_cause=21", "set antifraud_verdict=block", "respond 608 Rejected", "hangup 21"]
+
+
+@pytest.mark.parametrize(
+    ("rung", "trunk", "callee", "did", "counted"),
+    [
+        (
+            "label", "intl-1", "+77010000005",
+            [
+                "set antifraud_label=Возможно мошенники",
+                "set effective_caller_id_name=Возможно мошенники",
+                "set antifraud_verdict=label",
+            ],
+            "verdict.none",
+        ),
+        ("national_only", "sub-1", "+77010000005", ["set antifraud_verdict=none"], "verdict.none"),
+        ("national_only", "sub-1", "+442079460000", UNAVAILABLE, "fail.refused"),
+        ("national_only", "intl-1", "+77010000005", UNAVAILABLE, "fail.refused"),
+        ("emergency_only", "sub-1", "+77010000005", UNAVAILABLE, "fail.refused"),
+        ("refuse", "sub-1", "+77010000005", REFUSED, "fail.refused"),
+    ],
+)  # fmt: skip
+async def test_the_fail_policy_is_carried_out_while_the_engine_is_silent(
+    redis_server: EmbeddedRedis, rung: str, trunk: str, callee: str, did: list[str], counted: str
+) -> None:
+    async with adapter(redis_server.url, deadline_ms=100, fail=policy(**{"any.late": rung})) as port:
+        channel = Channel(port, callee)
+        channel.about["variable_antifraud_trunk"] = trunk
+        assert await channel.socket() == ["resume", *did]
+    found = await counters(redis_server.url)
+    assert found == {"freeswitch.late": 1, f"freeswitch.{counted}": 1}
+
+
+async def test_a_refused_call_is_refused_whatever_else_fails(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    """Each reason has a rung of its own."""
+    fail = policy(**{"any.redis": "refuse", "any.overload": "emergency_only"})
+    async with adapter(f"unix://{tmp_path}/nothing.sock", deadline_ms=5000, fail=fail) as port:
+        channel = Channel(port, "+77010000105")
+        assert await channel.socket() == ["resume", *REFUSED]
+        assert channel.took_s < 3
+    async with adapter(redis_server.url, deadline_ms=500, max_waiting=1, respond=False, fail=fail) as port:
+        did = await asyncio.gather(*(Channel(port, "+77010000105", n).socket() for n in range(2)))
+    silently = [step for step in UNAVAILABLE if not step.startswith("respond")]
+    assert sorted(did) == [["resume", *silently], ["resume", "set antifraud_verdict=none"]]
+    assert (await counters(redis_server.url))["freeswitch.full"] == 1
+
+
+async def test_the_fail_policy_touches_no_emergency_call(tmp_path: Path) -> None:
+    fail = policy(**dict.fromkeys(("any.late", "any.redis", "any.overload"), "refuse"))
+    async with adapter(f"unix://{tmp_path}/nothing.sock", max_waiting=3, fail=fail) as port:
+        numbers = ("112", "+7 727 112", "01", "8-101", "1\u200b12", f"1{'-' * 300}12")
+        did = await asyncio.gather(*(Channel(port, callee).socket() for callee in numbers))
+        assert did == [["resume", "set antifraud_verdict=emergency"]] * len(numbers)
 
 
 @pytest.mark.parametrize(

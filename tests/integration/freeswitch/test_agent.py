@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antifraud.queues import EmbeddedRedis, Keys, connect
-from antifraud.queues.commands import Block, Command, decode_outcome, encode_block, encode_command
+from antifraud.queues import EmbeddedRedis, connect
 from sip_adapters.switches.freeswitch import AGENT
+from tests.agent_commands import NUMBER, OTHER, as_process, command, register, results, running
+from tests.engine_stand_in import until
 from tests.freeswitch_events import PASSWORD, FakeFreeSwitch
 
 pytestmark = pytest.mark.needs("redis")
-KEYS = Keys("kz")
-SWITCH = "sw-kz-75"
-NUMBER, OTHER = "+77010000001", "+77010000002"
 UUID = "0b5a8f3e-8d0c-4b0e-9a34-6a1f3c1d2e4f"
-
-
-async def until(ready: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, "it did not come"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -52,27 +39,6 @@ def listed(freeswitch: FakeFreeSwitch) -> set[str]:
     return {key.removeprefix("antifraud_block_") for key in freeswitch.database}
 
 
-async def register(redis: Any, number: str, seq: int) -> None:
-    block = Block(number, "blocked", time.time() + 600, seq)
-    await redis.hset(KEYS.blocks, number, encode_block(block))
-
-
-async def results(redis: Any, count: int) -> list[tuple[str, str]]:
-    end = time.monotonic() + 20
-    while True:
-        entries = await redis.xrange(KEYS.outcomes)
-        if len(entries) >= count:
-            outcomes = [decode_outcome(fields) for _, fields in entries]
-            return [(outcome.op, outcome.result) for outcome in outcomes]
-        assert time.monotonic() < end, entries
-        await asyncio.sleep(0.02)
-
-
-async def command(redis: Any, op: str, seq: int, **more: Any) -> None:
-    made = Command(f"{seq:016x}", op, seq=seq, at=time.time(), **more)
-    await redis.xadd(KEYS.commands(SWITCH), encode_command(made))
-
-
 async def test_the_list_calls_and_a_restart(
     freeswitch: FakeFreeSwitch, redis_server: EmbeddedRedis, redis: Any, tmp_path: Path
 ) -> None:
@@ -81,12 +47,7 @@ async def test_the_list_calls_and_a_restart(
     freeswitch.channels = {UUID: (NUMBER, OTHER, "a@192.0.2.1")}
     await register(redis, NUMBER, 1)
     options = {"address": f"127.0.0.1:{freeswitch.port}", "password_file": str(tmp_path / "secret"), "lease_s": 1.0}
-    task = asyncio.create_task(
-        AGENT.run(
-            shard="kz", switch=SWITCH, region="", redis_url=redis_server.url, options=options, ready=lambda _: None
-        )
-    )
-    try:
+    async with running(AGENT, redis_server.url, **options):
         await until(lambda: listed(freeswitch) == {NUMBER})
         await register(redis, OTHER, 2)
         await command(redis, "block", 2, number=OTHER, until=time.time() + 600)
@@ -103,10 +64,6 @@ async def test_the_list_calls_and_a_restart(
         await freeswitch.start()
         await until(lambda: OTHER in listed(freeswitch))
         assert (await results(redis, 4))[3] == ("unblock", "done")
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_as_a_process(
@@ -114,19 +71,6 @@ async def test_as_a_process(
 ) -> None:
     (tmp_path / "secret").write_text(f"{PASSWORD}\n")
     await register(redis, NUMBER, 1)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "antifraud.cli", "agent", "freeswitch",
-        f"--switch={SWITCH}", f"--redis={redis_server.url}",
-        f"--set=address=127.0.0.1:{freeswitch.port}", f"--set=password_file={tmp_path / 'secret'}",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 60)
-        assert line.startswith(b"ready ")
+    options = {"address": f"127.0.0.1:{freeswitch.port}", "password_file": str(tmp_path / "secret")}
+    async with as_process("freeswitch", redis_server.url, **options):
         await until(lambda: NUMBER in listed(freeswitch))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, said = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, said
-    assert b"Traceback" not in said

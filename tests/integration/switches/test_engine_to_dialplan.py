@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -20,12 +21,12 @@ UUID = "0b5a8f3e-8d0c-4b0e-9a34-6a1f3c1d2e4f"
 
 
 @contextlib.asynccontextmanager
-async def adapter(name: str, url: str) -> AsyncIterator[int]:
+async def adapter(name: str, url: str, *, deadline_ms: int = 20_000, **env: str) -> AsyncIterator[int]:
     """The port of ``antifraud adapter NAME``, stopped by its own process id."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "antifraud.cli", "adapter", name, f"--redis={url}", "--set=listen=127.0.0.1:0",
-        "--set=switch=sw-kz-75", "--set=deadline_ms=20000",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        "--set=switch=sw-kz-75", f"--set=deadline_ms={deadline_ms}",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | env,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -94,3 +95,17 @@ async def test_a_fraud_call_is_refused_and_an_emergency_call_goes_on(
     assert blocked["ANTIFRAUD_DECISION"]
     assert did[-1] == "sendmsg\ncall-command: hangup\nhangup-cause: 21"
     assert "execute-app-arg: 608 Rejected" in did[-2]
+
+
+async def test_the_fail_policy_of_the_configuration_is_carried_out(redis_server: EmbeddedRedis) -> None:
+    """Nobody decides here."""
+    hard = {"ANTIFRAUD_POLICY_FAIL_INTERNATIONAL_LATE": "emergency_only"}
+    async with adapter("asterisk", redis_server.url, deadline_ms=100, **hard) as port:
+        told = await ask_by_agi(port, "87010000002")
+        assert await ask_by_agi(port, "112") == {"ANTIFRAUD_VERDICT": "emergency"}
+    async with adapter("freeswitch", redis_server.url, deadline_ms=100, **hard) as port:
+        did = await ask_by_socket(port, "87010000002")
+        assert len(await ask_by_socket(port, "112")) == 2
+    assert (told["ANTIFRAUD_VERDICT"], told["ANTIFRAUD_STATUS"]) == ("block", "503")
+    assert "execute-app-arg: 503 Service Unavailable" in did[-2]
+    assert did[-1] == "sendmsg\ncall-command: hangup\nhangup-cause: 41"

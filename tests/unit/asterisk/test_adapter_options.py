@@ -12,8 +12,10 @@ from antifraud.domain import ConfigError
 from sip_adapters.switches.asterisk.adapter import Options
 from sip_adapters.switches.options import read_section
 from sip_adapters.switches.serving import number_of, read_place, setup_event
+from tests.undecided import policy
 
 GOLDEN = Path(__file__).with_name("golden")
+LADDER = policy(**{"any.late": "refuse"})
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,8 @@ GOLDEN = Path(__file__).with_name("golden")
         ("strange-prefix", {"emergency_prefix": "("}),
         ("strange-switch", {"switch": "a b"}),
         ("deadline", {"deadline_ms": "soon"}),
+        ("strange-rung", {"fail": LADDER | {"actions": {"any": {"late": "open"}}}}),
+        ("strange-home", {"fail": LADDER | {"home": "(", "protected_callees": ["[0-"]}}),
     ],
 )
 def test_mistakes_are_named(name: str, section: dict[str, Any], golden: Callable[[Path, str], None]) -> None:
@@ -41,6 +45,14 @@ def test_texts_of_the_command_line_stand_for_numbers() -> None:
     own = read_section("adapters.asterisk", Options, {"deadline_ms": "200", "enabled": True, "config_dir": "/x"})
     assert own.deadline_ms == 200
     assert read_place("adapters.asterisk", own).port == 4573
+
+
+def test_the_fail_policy_of_the_configuration_is_read_as_it_is() -> None:
+    own = read_section("adapters.asterisk", Options, {"fail": LADDER})
+    place = read_place("adapters.asterisk", own)
+    assert place.fail is not None
+    assert place.fail.section.actions["any"] == {"late": "refuse", "redis": "allow", "overload": "allow"}
+    assert read_place("adapters.asterisk", Options()).fail is None
 
 
 @pytest.mark.parametrize("listen", ["[::1]:4573", "localhost:4573", "127.1.2.3:0"])

@@ -1,10 +1,8 @@
-"""The switch's stand-in, and golden files: ANTIFRAUD_GOLDEN=write writes what is expected."""
+"""The switch's stand-in."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,16 +15,3 @@ async def freeswitch() -> AsyncIterator[FakeFreeSwitch]:
     await server.start()
     yield server
     await server.stop()
-
-
-@pytest.fixture
-def golden() -> Callable[[Path, str], None]:
-    """Compares a text with the file that says what it should be; ANTIFRAUD_GOLDEN=write writes it."""
-
-    def compare(path: Path, text: str) -> None:
-        if os.environ.get("ANTIFRAUD_GOLDEN") == "write":
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        assert text == path.read_text(encoding="utf-8")
-
-    return compare

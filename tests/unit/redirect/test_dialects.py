@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from antifraud.cli.fail_policy import fail_options
 from antifraud.domain import CallEvent, ConfigError
 from antifraud.queues import Reply
-from antifraud.settings import load_settings
 from sip_adapters.conformance import invite
 from sip_adapters.redirect import Ask, Count, Redirect, Send, read_options
 from sip_adapters.sip import Message, parse
+from tests.undecided import policy
 
 PEER = ("192.0.2.10", 5060)
 TS = 1_732_338_000.0
@@ -106,13 +105,6 @@ def test_a_diversion_says_whom_the_call_was_for() -> None:
 
 
 # While nobody decides
-
-
-def policy(**rungs: str) -> dict[str, Any]:
-    settings = load_settings(env={}, overrides={f"policy.fail.{path}": word for path, word in rungs.items()})
-    found = fail_options(settings, "sw-kz-75")
-    assert found is not None
-    return found
 
 
 def late(redirect: Redirect) -> tuple[Message, str, list[str]]:

@@ -11,9 +11,9 @@ import pytest
 
 from antifraud.domain import CallEvent, Quarantined, QueueError
 from antifraud.queues import CallLog, Reply, ReplyInbox
+from sip_adapters.asking import backlog
 from sip_adapters.conformance import invite
 from sip_adapters.redirect import Server, read_options
-from sip_adapters.redirect import transport as server_module
 
 PEER = ("192.0.2.10", 5060)
 
@@ -109,7 +109,7 @@ async def test_a_lost_cancellation_does_not_keep_the_appending_alive() -> None:
 
 
 async def test_a_lost_cancellation_does_not_keep_the_flushing_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "FLUSH_S", 0.0)
+    monkeypatch.setattr(backlog, "FLUSH_S", 0.0)
     log = Log(deaf=True)
     log.gate.clear()
     task = asyncio.create_task(server(log, Inbox()).serve(lambda _: None))
@@ -162,8 +162,8 @@ async def test_a_call_that_is_decided_is_no_question_any_more() -> None:
 
 
 async def test_a_log_that_hangs_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "MAX_QUEUE", 30)
-    monkeypatch.setattr(server_module, "MAX_BACKLOG", 40)
+    monkeypatch.setattr(backlog, "MAX_QUEUE", 30)
+    monkeypatch.setattr(backlog, "MAX_LATE", 40)
     log, inbox = Log(), Inbox()
     log.gate.clear()
     one = server(log, inbox)

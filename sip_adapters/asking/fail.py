@@ -1,6 +1,7 @@
 """The option ``fail``: what becomes of calls while nobody decides, as the engine's configuration hands it over.
 
-Without it every call goes on. Emergency calls never come here, they go on before anything is asked.
+Without it every call goes on. Emergency calls never come here, they go on before anything is asked. Here are the
+reasons that an adapter notices; what the engine notices (no rules, no free desk) comes as a reply.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from antifraud.domain import CallEvent, Problem
 
 Action = Literal["allow", "label", "national_only", "emergency_only", "refuse"]
 Reason = Literal["late", "redis", "overload"]
+"""Why nobody decides: no verdict by the deadline, no Redis to ask by, too many calls that wait."""
+
 Pattern = Annotated[str, msgspec.Meta(max_length=400)]
 ANY: Final = "any"
 DESK: Final = "desk"
@@ -48,10 +51,11 @@ class FailSection(msgspec.Struct, frozen=True):
 
 
 class FailPolicy:
-    """The section made ready. ``problems`` says what in it is no pattern."""
+    """The section, which stands in config/ at ``where``, made ready. ``problems`` says what in it is no pattern."""
 
-    def __init__(self, section: FailSection) -> None:
+    def __init__(self, section: FailSection, where: str) -> None:
         self.section = section
+        self._where = where
         self.problems: list[Problem] = []
         self._abroad = self._patterns("abroad", [section.abroad])
         self._home = self._patterns("home", [section.home])
@@ -96,7 +100,7 @@ class FailPolicy:
         except re.error as error:
             self.problems.append(
                 Problem(
-                    f"adapters.redirect.fail.{name}: no regular expression: {error}",
+                    f"{self._where}.{name}: no regular expression: {error}",
                     hint="write it anew with antifraud config fail-policy --format json",
                 )
             )
