@@ -217,7 +217,12 @@ class _Log:
         said = ["not reported"] + [f"{what} by {who}" for what in ("honest", "fraud") for who in _REPORTERS]
         codes = np.where(told, 1 + fraud * len(_REPORTERS) + rank, 0)[kept].astype(np.int32)
         labels = Labels(
-            fraud[kept], ts[kept], _coded(campaigns), Coded(codes, tuple(said)), np.zeros(0, dtype=np.uint64)
+            fraud[kept],
+            ts[kept],
+            _coded(campaigns),
+            Coded(codes, tuple(said)),
+            np.zeros(0, dtype=np.uint64),
+            np.zeros(len(kept), dtype=np.bool_),
         )
         return Reported(kept, labels, end, delay, dict(self.counts))
 

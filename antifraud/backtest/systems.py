@@ -181,6 +181,7 @@ class SideBySide:
             if places:
                 setups = [prepared[at] for at in places]
                 values = fold.last.values
+                windows = values.tolist()
                 vectors = np.concatenate([values, np.array([one.vector for one in setups])], axis=1)
                 new = [at for at, decision in enumerate(decisions[ENGINE]) if not decision.duplicate]
                 self.repeated += len(places) - len(new)
@@ -188,9 +189,8 @@ class SideBySide:
                 for at in new:
                     seen = self._age >= 0 and bool(np.isnan(vectors[at, self._age]))
                     verdicts = {system: decisions[system][at] for system in decisions}
-                    spared = (
-                        setups[at].emergency or setups[at].traveller or systems[ENGINE].is_new_at(setups[at].event.ts)
-                    )
+                    waits = systems[ENGINE].is_new(setups[at].event, windows[at])
+                    spared = setups[at].emergency or setups[at].traveller or waits
                     self._take(batch[places[at]], spared, verdicts, seen, open_calls)
             self._talked(batch, open_calls)
             if self._feedback:

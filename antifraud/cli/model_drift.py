@@ -119,12 +119,13 @@ def _scored(
         decider, before, kept = fresh(), done, 0
         for batch in _batches(events):
             stops: list[CallEvent] = []
-            rows = decider.vectors(batch, stops).take(places, axis=1)
+            vectors = decider.vectors(batch, stops)
             if stops:  # as in training; a log has these reports already, and knows them again
                 decider.absorb(stops)
-            done += len(rows)
-            setups = (event.ts for event in batch if event.kind is EventKind.SETUP)
-            rows = rows[sum(map(decider.is_new_at, setups)) :]
+            done += len(vectors)
+            setups = (event for event in batch if event.kind is EventKind.SETUP)
+            new = [decider.is_new(event, row) for event, row in zip(setups, vectors.tolist(), strict=True)]
+            rows = vectors.take(places, axis=1)[[not one for one in new]]
             if len(rows):
                 kept += len(rows)
                 yield rows, loaded.predict(rows)

@@ -183,7 +183,8 @@ def train_on_calls(
         with _timed(seconds, "rows"):
             made, told = _made(source, how, rules_dir, config_dir, columns, scratch, processes)
         said = _said(source, how, told)
-        rows = Rows(made.rows, made.labels.y, made.labels.ts, made.labels.campaign, made.labels.scenario)
+        labels = made.labels
+        rows = Rows(made.rows, labels.y, labels.ts, labels.campaign, labels.scenario, labels.new)
         provenance = {"command": command(said, options), **made_with(), **origin, **told}
         if how.dask:
             provenance["grown_on"] = "dask"
@@ -480,7 +481,7 @@ def _write_reference(out: Path, made: Made, made_from: str) -> None:
     from antifraud.scoring.drift import make_reference, write_reference
 
     model = Model.load(out)
-    step = -(-len(made.rows) // _REFERENCE_ROWS) or 1
-    rows = made.rows.at(np.arange(0, len(made.rows), step))
+    settled = np.flatnonzero(~made.labels.new)
+    rows = made.rows.at(settled[:: -(-len(settled) // _REFERENCE_ROWS) or 1])
     digest, levels = model.manifest.digest, model.thresholds
     write_reference(make_reference(rows, model.predict(rows), model.features, levels, digest, made_from), out)

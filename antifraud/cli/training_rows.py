@@ -129,7 +129,7 @@ def make_rows(
 ) -> Made:
     """The rows of ``wanted``, of the feature ``columns`` in that order, and labels, written under ``scratch``.
 
-    ``processes`` is how many there may be; ``on_call`` is told the number of calls so far. UsageError when events
+    ``processes`` is how many there may be; ``on_call`` is told the number of rows so far. UsageError when events
     cannot be used, when a call is in two files, and when rows take more than ``scratch`` allows.
     """
     from antifraud.scoring.labels import Labels
@@ -165,14 +165,11 @@ def _worth(wanted: Wanted) -> int:
 
 
 class _Maker:
-    """Makes one piece after another.
+    """Makes one piece after another. ``told`` is given how many rows a batch had, and says how many there are."""
 
-    ``told`` is given how many calls a batch had; ``kept`` how many rows became of them, and says how many there are.
-    """
-
-    def __init__(self, plan: _Plan, told: Callable[[int], None], kept: Callable[[int], int]) -> None:
+    def __init__(self, plan: _Plan, told: Callable[[int], int]) -> None:
         self._plan = plan
-        self._told, self._kept = told, kept
+        self._told = told
         self._fresh = decider_maker(plan.rules_dir, plan.config_dir)
 
     def make(self, source: _Source) -> Labels:
@@ -195,14 +192,17 @@ class _Maker:
 
         def add(rows: npt.NDArray[np.float64]) -> None:
             writer.add(rows.take(columns, axis=1))
-            if self._kept(len(rows)) * width > self._plan.limit:
+
+        def told(count: int) -> None:
+            taken = self._told(count) * width
+            if taken > self._plan.limit:
                 raise UsageError(
                     f"the rows take more than --scratch-limit {show_size(self._plan.limit)}",
                     hint="allow more, or give fewer calls or --features",
                 )
 
         try:
-            return labelled(source.name, events, self._fresh(), add, self._told, keys=source.path is not None)
+            return labelled(source.name, events, self._fresh(), add, told, keys=source.path is not None)
         except UnlabelledError as error:
             hint = "files of `antifraud simulate` say which calls are fraud; of a log, train with --labels reports"
             raise UsageError(error.problems[0].message, hint=hint) from error
@@ -211,20 +211,16 @@ class _Maker:
 
 
 def _in_turn(plan: _Plan, todo: Sequence[_Source], on_call: Callable[[int], None] | None) -> list[Labels]:
-    done = rows = 0
+    done = 0
 
-    def told(count: int) -> None:
+    def told(count: int) -> int:
         nonlocal done
         done += count
         if on_call is not None:
             on_call(done)
+        return done
 
-    def kept(count: int) -> int:
-        nonlocal rows
-        rows += count
-        return rows
-
-    maker = _Maker(plan, told, kept)
+    maker = _Maker(plan, told)
     return [maker.make(source) for source in todo]
 
 
@@ -232,7 +228,7 @@ _worker: _Maker | None = None
 """What a process that makes rows was begun with."""
 
 
-def _begin(plan: _Plan, calls: Any, rows: Any) -> None:
+def _begin(plan: _Plan, counter: Any) -> None:
     import signal
     import threading
 
@@ -240,17 +236,13 @@ def _begin(plan: _Plan, calls: Any, rows: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def told(count: int) -> None:
-        with calls.get_lock():
-            calls.value += count
-
-    def kept(count: int) -> int:
-        with rows.get_lock():
-            rows.value += count
-            return int(rows.value)
+    def told(count: int) -> int:
+        with counter.get_lock():
+            counter.value += count
+            return int(counter.value)
 
     global _worker
-    _worker = _Maker(plan, told, kept)
+    _worker = _Maker(plan, told)
 
 
 def _end_with_parent() -> None:
@@ -270,8 +262,8 @@ def _beside(
     plan: _Plan, todo: Sequence[_Source], processes: int, on_call: Callable[[int], None] | None
 ) -> list[Labels]:
     context = multiprocessing.get_context("spawn")
-    calls, rows = context.Value("q", 0), context.Value("q", 0)
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(plan, calls, rows))
+    counter = context.Value("q", 0)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(plan, counter))
     try:
         futures: list[Future[Labels]] = [pool.submit(_make, source) for source in todo]
         left = set(futures)
@@ -280,7 +272,7 @@ def _beside(
             for future in done:
                 future.result()
             if on_call is not None:
-                on_call(int(calls.value))
+                on_call(int(counter.value))
         pool.shutdown(wait=True)
         return [future.result() for future in futures]
     except BrokenProcessPool as error:

@@ -49,6 +49,7 @@ _TRUNK_CLASS: Final = ROW.index("trunk_class")
 _CALLEE_COUNTRY: Final = ROW.index("callee_country")
 _HOME: Final = ROW.index("home_country")
 _DESK: Final = "desk"
+SWITCH_AGE: Final = "switch_age"
 CHALLENGES_PASSED: Final = "caller_challenges_passed_24h"
 """The window by which a caller who has passed a challenge is known, where the rules have it."""
 
@@ -130,6 +131,7 @@ class Decider:
         self._regions, self._bundle, self._seat = within, bundle, seat
         names = bundle.windows.names
         self._passed = names.index(CHALLENGES_PASSED) if CHALLENGES_PASSED in names else -1
+        self._switch_age = names.index(SWITCH_AGE) if SWITCH_AGE in names else -1
 
     def _challenge(self, challenger: Model) -> None:
         """Have ``challenger`` score beside the model; where it does not fit, ``challenger_refused`` says why."""
@@ -146,9 +148,19 @@ class Decider:
         """The parameters of rules in ``region``, one that ``Prepared`` names."""
         return self._regions[region].params
 
-    def is_new_at(self, ts: float) -> bool:
-        """Whether the windows have known calls for less than ``policy.warm_up_s`` at epoch second ``ts``."""
-        return ts - self.fold.began < self.policy.warm_up_s
+    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
+        """Whether too little is known of callers for a score to stop the setup ``event``, whose windows these are.
+
+        So it is until ``policy.warm_up_s`` after the first event of all, after the first call from the same switch (its
+        callers are strangers, too, when a region joins), and after the last caller that was forgotten for want of
+        memory was counted: others who have been quiet for as long may have been forgotten as well.
+        """
+        warm_up_s = self.policy.warm_up_s
+        if warm_up_s <= 0:
+            return False
+        if not event.ts - self.fold.known_since >= warm_up_s:
+            return True
+        return self._switch_age >= 0 and event.switch != "" and not windows[self._switch_age] >= warm_up_s
 
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
@@ -279,7 +291,8 @@ class Decider:
                 hits = with_blocked(hits, state, item.region, item.event.ts)
                 freed = state is not None and state.frees(item.region, item.event.ts) and not is_spoofed(item)
             passed = self._passed >= 0 and windows[self._passed] >= 1
-            return self._weigh(item, region, hits, scores, duplicate, passed, freed)
+            new = self.is_new(item.event, windows)
+            return self._weigh(item, region, hits, scores, duplicate, passed, freed, new)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in judging one call, the call goes on
             self.failures += 1
             fell = self._fallen_back(item, region)
@@ -319,10 +332,11 @@ class Decider:
         duplicate: bool,
         passed: bool = False,
         freed: bool = False,
+        new: bool = False,
     ) -> Decision:
         language = region.policy.language
         by_score, rival = scores.asks, scores.rival_asks
-        if self.is_new_at(item.event.ts):
+        if new:
             # Whom an engine has never seen may be an old subscriber: what it cannot know yet, it does not punish.
             by_score, rival = min(by_score, Verdict.LABEL), min(rival, Verdict.LABEL)
         if not hits and by_score is Verdict.ALLOW:

@@ -34,6 +34,7 @@ _PER_SEEN: Final = 8 * kernels.SEEN_WIDTH + 32
 _CODES: Final = {kind.value: code for kind, code in EVENT_CODES.items()}
 _SETUP_CODE: Final = EVENT_CODES[EventKind.SETUP]
 _GIB: Final = 1 << 30
+_TABLES_OF_CALLERS: Final = ("caller",)
 
 Mask = Callable[[Sequence[object]], int]
 
@@ -171,6 +172,21 @@ class Fold:
             m[place] = begin
             begin += size
         return m
+
+    @property
+    def known_since(self) -> float:
+        """Epoch s from which on every caller that called is known; NaN before the first event.
+
+        It is ``began``, or later when callers were forgotten for want of memory: whoever was counted last before then
+        may look as if he had never called.
+        """
+        known = self.began
+        for name in _TABLES_OF_CALLERS:
+            if name in self._plan.table_names:
+                lost = int(self._of_tables[self._plan.table_names.index(name), kernels.M_LOST])
+                if lost:
+                    known = max(known, kernels.EPOCH_S + lost)
+        return known
 
     def fold(self, events: Sequence[CallEvent], rows: Sequence[Sequence[object] | None]) -> Folded:
         """Fold ``events`` in their order; one row of values for every set-up among them, in the same order.
@@ -456,6 +472,8 @@ class Fold:
             if name in source._plan.table_names:
                 other = source._of_tables[source._plan.table_names.index(name)]
                 self._of_tables[number, kernels.M_EVICTED] += other[kernels.M_EVICTED]
+                mine = self._of_tables[number]
+                mine[kernels.M_LOST] = max(mine[kernels.M_LOST], other[kernels.M_LOST])
         for number, name in enumerate(self._plan.stream_names):
             if name in source._plan.stream_names:
                 cut = source._of_streams[source._plan.stream_names.index(name)][kernels.Q_CUT]

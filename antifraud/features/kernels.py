@@ -147,8 +147,9 @@ N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N
 M_BEGIN = 51
 #: Events whose keys are worked out ahead of their turn, so that the memory they need is on its way when it comes.
 AHEAD, _NEAR = 16, 6
-# Columns of the counters of a table: ends of the order of use, keys held, units held, keys evicted.
-M_OLDEST, M_NEWEST, M_KEYS, M_UNITS, M_EVICTED, M_WIDTH = range(6)
+# Columns of the counters of a table: ends of the order of use, keys held, units held, keys evicted, and the newest
+# second that any of those was counted in: of what was last counted before then something may be forgotten.
+M_OLDEST, M_NEWEST, M_KEYS, M_UNITS, M_EVICTED, M_LOST, M_WIDTH = range(7)
 # Columns of the counters of a stream: pairs held, pairs that left because their key had too many or stood alone.
 Q_PAIRS, Q_CUT, Q_WIDTH = range(3)
 # Columns of a remembered event: what it is recognised by, and its time.
@@ -796,8 +797,10 @@ def _make_room(m: Int64s, u: Int32s, q: Int64s, wanted: Word) -> None:
         if stream >= 0:
             _cut_oldest_pair(m, u, q, stream, oldest)
         else:
+            of_giver = m[B_OF_TABLES] + giver * M_WIDTH
+            m[of_giver + M_LOST] = max(m[of_giver + M_LOST], _clock_of(u, oldest))
             _forget_row(m, u, q, giver, oldest)
-            m[m[B_OF_TABLES] + giver * M_WIDTH + M_EVICTED] += 1
+            m[of_giver + M_EVICTED] += 1
 
 
 # --- the fold ---------------------------------------------------------------------------------------------------

@@ -74,8 +74,9 @@ def card_text(manifest: Manifest) -> str:
     )
     if training.get("warm_up_s"):
         lines.append(
-            f"- of engines that had known calls for {training['warm_up_s'] / 3600:g} hours (`engine.warm_up_s`): calls "
-            "before that fill the windows only. Nothing below holds for an engine that lets the score act earlier"
+            f"- {training.get('new_rows', 0):,} of them are from an engine's first {training['warm_up_s'] / 3600:g} "
+            "hours (`engine.warm_up_s`): trees grew on those of the first slice, and nothing below was calibrated, "
+            "certified or measured on them. It does not hold for an engine that lets the score act earlier"
         )
     lines += _made_by(training)
     separation = (

@@ -27,7 +27,7 @@ class Labels(msgspec.Struct):
     """What is known of calls beside their rows: ``campaign`` "" means honest, ``scenario`` is the behaviour.
 
     ``keys`` are digests of call id, time and numbers, by which a call that comes twice is recognised; empty where they
-    were not asked for.
+    were not asked for. ``new``: from while an engine was new, so that trees may grow on them and nothing more.
     """
 
     y: npt.NDArray[np.bool_]
@@ -35,6 +35,7 @@ class Labels(msgspec.Struct):
     campaign: Coded
     scenario: Coded
     keys: npt.NDArray[np.uint64]
+    new: npt.NDArray[np.bool_]
 
     @classmethod
     def joined(cls, parts: Sequence[Labels]) -> Labels:
@@ -45,4 +46,5 @@ class Labels(msgspec.Struct):
             Coded.joined([part.campaign for part in parts]),
             Coded.joined([part.scenario for part in parts]),
             np.concatenate([part.keys for part in parts]),
+            np.concatenate([part.new for part in parts]),
         )

@@ -91,13 +91,17 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct):
-    """Labelled feature vectors of setups: X float64[n, f] (NaN missing), y, time, campaign ("" honest), behaviour."""
+    """Labelled feature vectors of setups: X float64[n, f] (NaN missing), y, time, campaign ("" honest), behaviour.
+
+    ``new``: calls that trees may grow on and that nothing else is made of; None: there are none.
+    """
 
     X: Floats | RowPieces
     y: Bools
     ts: Floats
     campaign: Texts | Coded
     scenario: Texts | Coded
+    new: Bools | None = None
 
 
 Search = Callable[[Rows, Rows, Sequence[str], Options], tuple[Options, dict[str, Any]]]
@@ -131,7 +135,7 @@ def train(
     """
     options = options if options is not None else Options()
     names = tuple(names)
-    rows = Rows(rows.X, rows.y, rows.ts, Coded.of(rows.campaign), Coded.of(rows.scenario))
+    rows = Rows(rows.X, rows.y, rows.ts, Coded.of(rows.campaign), Coded.of(rows.scenario), rows.new)
     _check(rows, names)
     check_out(out)
     slices = split(rows, options.slices)
@@ -147,6 +151,7 @@ def train(
     training: dict[str, Any] = {
         "rows": len(rows.y),
         "fraud_rows": int(rows.y.sum()),
+        "new_rows": 0 if rows.new is None else int(rows.new.sum()),
         "slice_rows": [len(part.y) for part in (grow, stop, choose, measure)],
         "slice_fraud_rows": [int(part.y.sum()) for part in (grow, stop, choose, measure)],
         "first_ts": float(rows.ts.min()),
@@ -156,7 +161,7 @@ def train(
         **searched,
     }
     used = {column: windows[column] for column in names if column in windows}
-    honest = np.flatnonzero(~grow.y)
+    honest = np.flatnonzero(~grow.y if grow.new is None else ~(grow.y | grow.new))
     usual = usual_values(RowPieces.of(grow.X).at(honest[:: -(-len(honest) // _USUAL_ROWS) or 1]), names)
     draft = Draft(
         name, version, options.stage, names, used, grown.calibration, certain.thresholds, certain.certificates,
@@ -310,7 +315,10 @@ def how_grown(grown: Grown, options: Options) -> dict[str, Any]:
 
 
 def split(rows: Rows, at: tuple[float, float, float]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Row indices of the four slices: by quantiles of the rows in time, each campaign only where it began."""
+    """Row indices of the four slices: by quantiles of the rows in time, each campaign only where it began.
+
+    Calls of new engines are in the first slice only.
+    """
     order = np.argsort(rows.ts, kind="stable")
     count = len(order)
     edges = [0, *_snapped(rows.ts[order], at), count]
@@ -323,6 +331,8 @@ def split(rows: Rows, at: tuple[float, float, float]) -> tuple[npt.NDArray[np.in
     np.minimum.at(began, campaigns.codes, place)
     named = ~campaigns.where("")
     keep[named] = place[named] == began[campaigns.codes[named]]
+    if rows.new is not None:
+        keep &= ~rows.new | (place == 0)
     return tuple(np.flatnonzero((place == index) & keep) for index in range(len(at) + 1))
 
 
@@ -400,7 +410,8 @@ def _round(value: float) -> float:
 
 def _taken(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
     campaign, scenario = Coded.of(rows.campaign).picked(index), Coded.of(rows.scenario).picked(index)
-    part = Rows(RowPieces.of(rows.X).picked(index), rows.y[index], rows.ts[index], campaign, scenario)
+    new = None if rows.new is None else rows.new[index]
+    part = Rows(RowPieces.of(rows.X).picked(index), rows.y[index], rows.ts[index], campaign, scenario, new)
     if not part.y.any() or part.y.all():
         raise ModelError(
             f"a slice of {len(index)} calls by time has only one class",

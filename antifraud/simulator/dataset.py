@@ -1,9 +1,10 @@
 """Labelled rows for training: simulated events through the same fold and facts as the live engine.
 
 Every source (a file, or a seed) gets a fresh decider, as a newly installed engine would be. Calls from while it is new
-(``engine.warm_up_s``) fill its windows and become no rows: no score stops a call then, so none is to be learnt or
-certified on callers that are strangers to everybody. What the rules would stop goes back into the windows, as live;
-what a model would stop does not, or it would learn from its own echo. Only setups become rows; nothing that happens
+(``engine.warm_up_s``) are marked: trees grow on them, so that they do not take a stranger for a fraudster where
+everybody is one, but no score stops a call then, so none is calibrated, certified or measured on them. What the rules
+would stop goes back into the windows, as live; what a model would stop does not, or it would learn from its own echo.
+Only setups become rows; nothing that happens
 after a setup is in its row. Rows go out block by block, so that they need not fit into memory; labels and times are
 kept, some 30 bytes a call.
 """
@@ -43,8 +44,8 @@ class HeardMaker(Protocol):
         """Fold ``events`` about which nothing is asked."""
         ...
 
-    def is_new_at(self, ts: float) -> bool:
-        """Whether the score has no say yet at epoch second ``ts``: too little is known of callers."""
+    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
+        """Whether the score has no say about ``event`` (whose vector this is): too little is known of callers."""
         ...
 
 
@@ -73,11 +74,10 @@ def labelled(
 ) -> Labels:
     """The labels of the calls of one source; ``add`` is given their rows, some thousands at a time.
 
-    ``events`` are in order of time. ``on_call`` is told how many calls a batch had, those that become no rows included.
-    UsageError, with ``name``, when the source goes back in time, has a call twice, none, or none of which the score
-    has a say.
+    ``events`` are in order of time. ``on_call`` is told how many calls a batch had. UsageError, with ``name``, when
+    the source goes back in time, has a call twice, none, or none of which the score has a say.
     """
-    fraud, times, digests = array("b"), array("d"), array("Q")
+    fraud, new, times, digests = array("b"), array("b"), array("d"), array("Q")
     campaigns, behaviours = _Codes(), _Codes()
     seen: set[str] = set()
     last = float("-inf")
@@ -101,22 +101,20 @@ def labelled(
         if stops:
             maker.absorb(stops)
         assert len(rows) == len(setups), "a vector for every setup"
-        # In order of time: the first calls of a batch may be new, those after them are not.
-        new = sum(maker.is_new_at(item.event.ts) for item in setups)
-        for event, truth in ((item.event, item.truth) for item in setups[new:]):
+        for (event, truth), row in zip(((item.event, item.truth) for item in setups), rows.tolist(), strict=True):
             fraud.append(truth.fraud)
+            new.append(maker.is_new(event, row))
             times.append(event.ts)
             campaigns.add(truth.campaign if truth.fraud else "")
             behaviours.add(truth.scenario)
             if keys:
                 digests.append(call_key(event))
-        if new < len(rows):
-            add(rows[new:])
+        add(rows)
         if on_call is not None:
             on_call(len(rows))
     if not seen:
         raise UsageError(f"{name}: there is no call in it", hint="make events with `antifraud simulate`")
-    if not times:
+    if all(new):
         raise UsageError(
             f"{name}: all {len(seen):,} calls are from while an engine is new, when no score stops a call",
             hint="give a longer time, such as --days 2 or files of more days, or lower engine.warm_up_s",
@@ -127,6 +125,7 @@ def labelled(
         campaigns.coded(),
         behaviours.coded(),
         np.array(digests, dtype=np.uint64),
+        np.array(new, dtype=np.bool_),
     )
 
 

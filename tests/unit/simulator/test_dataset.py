@@ -15,7 +15,7 @@ from antifraud.features import Fold, WindowSet
 from antifraud.features.fold import Folded
 from antifraud.settings import load_settings
 from antifraud.simulator import SimulatedEvent, simulate
-from antifraud.simulator.dataset import labelled_rows
+from antifraud.simulator.dataset import labelled, labelled_rows
 
 
 class _Maker:
@@ -35,7 +35,7 @@ class _Maker:
     def absorb(self, events: Sequence[CallEvent]) -> None:
         raise AssertionError("it stops nothing")
 
-    def is_new_at(self, ts: float) -> bool:
+    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
         return False
 
 
@@ -50,8 +50,9 @@ class _Aging(_Maker):
         self._began = min(self._began, events[0].ts)
         return super().vectors(events, stops)
 
-    def is_new_at(self, ts: float) -> bool:
-        return ts - self._began < 6 * 3600
+    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
+        assert windows[1] == event.ts, "the vector of this very call"
+        return event.ts - self._began < 6 * 3600
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +70,15 @@ def test_rows_line_up_with_setups_and_every_source_begins_anew(events: list[Simu
     assert [bool(campaign) for campaign in data.campaign] == data.y.tolist()
 
 
-def test_calls_of_a_new_engine_fill_its_windows_and_become_no_rows(events: list[SimulatedEvent]) -> None:
-    told: list[int] = []
-    data = labelled_rows([("a", events), ("b", events)], _Aging, told.append)
-    setups = [item for item in events if item.event.kind is EventKind.SETUP]
-    old = [item for item in setups if item.event.ts - events[0].event.ts >= 6 * 3600]
-    assert 0 < len(old) < len(setups)
-    assert data.ts.tolist() == [item.event.ts for item in old] * 2
-    assert data.y.tolist() == [item.truth.fraud for item in old] * 2
-    assert data.X[0, 0] == len(setups) - len(old), "the calls before were folded"
-    assert told[-1] == 2 * len(setups), "progress counts all calls"
+def test_calls_of_a_new_engine_are_marked(events: list[SimulatedEvent]) -> None:
+    rows: list[npt.NDArray[np.float64]] = []
+    found = labelled("a", events, _Aging(), rows.append)
+    setups = [item.event for item in events if item.event.kind is EventKind.SETUP]
+    assert len(np.concatenate(rows)) == len(found.new) == len(setups)
+    assert found.new.tolist() == [event.ts - events[0].event.ts < 6 * 3600 for event in setups]
+    assert 0 < found.new.sum() < len(setups)
     with pytest.raises(UsageError, match="while an engine is new"):
-        labelled_rows([("a", events[:50])], _Aging)
+        labelled("a", events[:50], _Aging(), rows.append)
 
 
 def test_duplicates_disorder_and_nothing_are_refused(events: list[SimulatedEvent]) -> None:
