@@ -378,7 +378,10 @@ def _windows(figures: Mapping[str, float]) -> Finding:
     text = "\n".join(lines)
     forgotten = sum(found.get("evicted", 0) for found in tables.values())
     if share >= _FULL and forgotten:
-        hint = f"raise features.memory_limit: memory is full and {forgotten:,.0f} keys were forgotten before their time"
+        hint = (
+            f"raise features.memory_limit: memory is full and {forgotten:,.0f} keys were forgotten before their time; "
+            "while callers are forgotten sooner than engine.warm_up_s, the score asks for no more than a label"
+        )
         return Finding("windows", "warn", text, hint)
     return Finding("windows", "ok", text)
 

@@ -80,6 +80,7 @@ _LATENCY: Final = "latency_ms."
 _FOLD: Final = (
     ("events", True, "events folded into the windows, those of earlier runs included"),
     ("setups", True, "set-ups folded into the windows"),
+    ("known_since", False, "epoch seconds since which every caller is known; a score waits engine.warm_up_s after it"),
     ("duplicates", True, "events that had been in the log before and were not counted again"),
     ("late", True, "additions to windows, several for an event, that came after their time had gone"),
     ("remembered", False, "events remembered for recognising duplicates"),

@@ -274,11 +274,13 @@ class Fold:
 
         ``<table>.keys`` are held now in ``<table>.bytes``, ``<table>.evicted`` left for lack of room;
         ``<stream>.pairs`` are held, ``<stream>.cut`` left because their key had too many or room was needed; ``late``
-        counts additions that came after their bucket had gone. ``memory_bytes`` is what is in use of
+        counts additions that came after their bucket had gone. ``known_since`` is as the property says, 0 before the
+        first event. ``memory_bytes`` is what is in use of
         ``memory_limit_bytes``.
         """
         counters = self._counters
         remembered = min(int(counters[kernels.C_SEEN]), self.limits.remembered)
+        known_since = self.known_since
         held = int(self._of_tables[:, kernels.M_UNITS].sum())
         fixed = self._heads.nbytes + self._seen_index.nbytes
         found: dict[str, int | float] = {
@@ -289,6 +291,7 @@ class Fold:
             "remembered": remembered,
             "remembered_limit": self.limits.remembered,
             "evicted": int(self._of_tables[:, kernels.M_EVICTED].sum()),
+            "known_since": known_since if known_since == known_since else 0.0,
             "memory_bytes": fixed + 8 * kernels.SEEN_WIDTH * remembered + UNIT_BYTES * held,
             "memory_limit_bytes": fixed + self._seen.nbytes + UNIT_BYTES * self.limits.units,
         }

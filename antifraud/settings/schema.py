@@ -99,8 +99,8 @@ class EngineSettings(_Section, frozen=True):
         Meta(
             ge=0.0,
             le=2_678_400.0,
-            description="seconds after the first call that an engine ever saw in which the score asks for no more than "
-            "a label: whom it does not know yet may be an old subscriber",
+            description="seconds after the first call that an engine ever saw, and after the first from each switch, "
+            "in which the score asks for no more than a label: whom it does not know yet may be an old subscriber",
         ),
     ] = 86_400.0
     retention_h: Annotated[

@@ -18,7 +18,7 @@ from antifraud.decision import MODEL_FACTS, Bundle, Decider, Policy, RegionPolic
 from antifraud.decision.challenger import UNSCORED
 from antifraud.decision.explaining import DecisionExplainer
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind, ModelError, Stage
-from antifraud.features import Fold
+from antifraud.features import Fold, Limits
 from antifraud.features.windows import DERIVED
 from antifraud.rulekit import Hit
 from antifraud.scoring import ClassThresholds, Model
@@ -460,8 +460,33 @@ def test_an_engine_that_is_new_punishes_nobody_by_score(bundle: Bundle, model: M
     assert one(decider, setup("b", **SPOOFED)).full_verdict == "block", "rules are not held back"
     assert one(decider, setup("c", ts=1.8e9 + 3599)).verdict == "label"
     assert one(decider, setup("d", ts=1.8e9 + 3600)).verdict == "block"
+    # A region joins: its callers are strangers, too.
+    joined: dict[str, Any] = {"switch": "sw-kz-35"}
+    assert one(decider, setup("d1", ts=1.8e9 + 3600, **joined)).full_verdict == "label"
+    assert one(decider, setup("d2", ts=1.8e9 + 7199, **joined)).full_verdict == "label"
+    assert one(decider, setup("d3", ts=1.8e9 + 7200, **joined)).full_verdict == "block"
+    assert one(decider, setup("d4", ts=1.8e9 + 7200)).verdict == "block"
     decider.fold.save(tmp_path / "snapshot", "1-0")
     restored, _position = Fold.load(tmp_path / "snapshot", bundle.windows)
     again = Decider(bundle, policy(warm_up_s=3600.0), NUMBERING, certain, restored)
     assert one(again, setup("e", ts=1.8e9 + 3601)).verdict == "block", "a restart makes nobody new"
+    assert one(again, setup("e1", ts=1.8e9 + 7201, **joined)).full_verdict == "block"
     assert one(again, setup("f", ts=1.8e9 + 100)).verdict == "label"
+
+
+def test_who_may_have_been_forgotten_is_not_punished_by_score(bundle: Bundle, model: Model) -> None:
+    """Memory that is too small for the warm-up makes strangers of old callers: the score asks for a label only."""
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+    fold = Fold(bundle.windows, limits=Limits(units=20_000, remembered=100))
+    decider = Decider(bundle, policy(warm_up_s=3600.0), NUMBERING, certain, fold)
+    one(decider, setup("first"))
+    assert one(decider, setup("a", ts=1.8e9 + 3600)).verdict == "block"
+    many = [
+        setup(f"m{at}", ts=1.8e9 + 3600 + at, caller_raw=f"+7701{at:07d}", callee_raw=f"+7702{at:07d}")
+        for at in range(1500)
+    ]
+    decider.decide(many)
+    assert fold.stats()["caller.evicted"] > 0
+    assert fold.known_since > fold.began
+    assert one(decider, setup("b", ts=1.8e9 + 5200)).full_verdict == "label"
+    assert one(decider, setup("c", ts=fold.known_since + 3600)).verdict == "block"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -63,6 +64,22 @@ def test_the_key_that_was_counted_longest_ago_leaves() -> None:
     values(fold, setup(T + 11, caller(10)))
     assert fold.stats()["caller.evicted"] == 1
     assert [row[0] for row in again(fold, calls)] == [2, 0, 1, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_it_is_known_since_when_nobody_was_forgotten(tmp_path: Path) -> None:
+    """Whoever has been quiet for longer than the last caller that left may have been forgotten as well."""
+    limits = Limits(units=10 * ONE_COUNT, remembered=100)
+    fold = fold_of(COUNT, limits=limits)
+    assert math.isnan(fold.known_since)
+    values(fold, *(setup(T + i, caller(i)) for i in range(10)))
+    assert fold.known_since == fold.began == T
+    values(fold, setup(T + 20, caller(10)), setup(T + 21, caller(11)), setup(T + 22, caller(12)))
+    assert (fold.began, fold.known_since) == (T, T + 2)
+    fold.save(tmp_path / "snapshot", "1-0")
+    restored, _position = Fold.load(tmp_path / "snapshot", fold.windows)
+    assert restored.known_since == T + 2
+    wider, _position = Fold.load(tmp_path / "snapshot", fold.windows, limits=Limits(units=1000, remembered=100))
+    assert wider.known_since == T + 2, "more room does not bring back whom it had lost"
 
 
 def test_being_asked_for_is_not_being_counted() -> None:

@@ -136,6 +136,7 @@ def test_the_shipped_windows_load_and_explain_themselves() -> None:
         "imsi_cells_24h",
         "imei_imsis_24h",
         "imei_callees_24h",
+        "switch_age",
     )
     assert windows.row_kinds == {EventKind.SETUP, EventKind.RELEASE, EventKind.REPORT}
     assert {spec.kind for spec in windows.specs} == set(KINDS)

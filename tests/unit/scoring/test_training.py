@@ -67,6 +67,18 @@ def test_slices_follow_time_and_no_campaign_is_in_two() -> None:
     assert sum(int((~rows.y[part]).sum()) for part in slices) == int((~rows.y).sum())
 
 
+def test_calls_of_new_engines_are_grown_on_and_nothing_else() -> None:
+    rows = made_rows()
+    whole = split(rows, (0.5, 0.65, 0.85))
+    rows.new = rows.ts % 3 < 1
+    marked = split(rows, (0.5, 0.65, 0.85))
+    assert np.array_equal(marked[0], whole[0])
+    assert rows.new[marked[0]].any()
+    for before, after in zip(whole[1:], marked[1:], strict=True):
+        assert np.array_equal(after, before[~rows.new[before]])
+        assert 0 < len(after) < len(before)
+
+
 def test_cuts_move_to_the_pauses_between_seeds() -> None:
     rows = made_rows(days=12)
     days = [set(((rows.ts[part] - rows.ts.min()) // 86_400).tolist()) for part in split(rows, (0.5, 0.65, 0.85))]
