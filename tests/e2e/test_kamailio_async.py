@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -177,6 +178,46 @@ def test_the_deadline_holds_whatever_redis_does(rig: Build, how: str) -> None:
     print(f"\nRedis {how}: {[round(one * 1000) for one in times]} ms")
     assert sorted(times)[6] < 0.25
     assert waiting.client.invite(b"112").status == PASSED
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("desk", ["127.0.0.1:{port}", "nowhere.invalid", "127.0.0.1:99999"])
+def test_a_desk_that_is_not_there_costs_nobody_the_call(rig: Build, mode: str, desk: str) -> None:
+    """The call goes on to the callee, labelled, and without what only the desk may know."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))  # a port that takes everything and says nothing
+        target = "sip:desk@" + desk.format(port=nobody.getsockname()[1])
+        defines = {"ANTIFRAUD_DESK_MS": "700", "ANTIFRAUD_LOOP_SECRET": '"secret"'}
+        waiting = rig(defines={**PATIENT, **defines, **(ASYNC if mode == "async" else {})})
+
+        def divert(event: CallEvent) -> Reply:
+            return Reply("divert", call_id=event.call_id, decision="d1", label="Fraud?", target=target)
+
+        with ScriptedEngine(waiting.redis, divert):
+            answer = waiting.client.invite(b"77000000003", seconds=10)
+    assert answer.status == PASSED
+    assert answer.seconds < 5
+    (invite,) = waiting.next_hop.invites
+    assert invite.startswith(b"INVITE sip:77000000003@")
+    assert b"X-Antifraud-Label: Fraud?" in invite
+    for secret in (b"X-Antifraud-Diverted", b"X-Antifraud-Decision", b"Diversion:"):
+        assert secret not in invite
+    assert "the desk does not answer" in waiting.switch.output()
+
+
+@pytest.mark.parametrize("reply", [b"", b"nonsense", b"{", b"[]"])
+def test_a_reply_that_cannot_be_read_refuses_nobody(rig: Build, reply: bytes) -> None:
+    """The fail policy is about silence; whoever answered nonsense was there."""
+    waiting = rig(defines=PATIENT)
+
+    def nonsense(event: CallEvent) -> None:
+        with waiting.redis.client() as redis:
+            redis.rpush(event.reply, reply)
+
+    with ScriptedEngine(waiting.redis, nonsense):
+        answer = waiting.client.invite(b"77000000004")
+    assert (answer.status, answer.seconds < 2) == (PASSED, True)
+    assert "a verdict that cannot be read" in waiting.switch.output()
 
 
 @pytest.mark.needs("faketime")

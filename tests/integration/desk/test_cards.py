@@ -245,7 +245,7 @@ def test_nobody_is_let_in_without_a_token_and_who_guesses_is_slowed_down(cards: 
     wait_until(lambda: cards.ask("/health", token="")[0] == 200)
     codes = [cards.ask(f"/cards/{1:016x}", token=f"wrong-{n}")[0] for n in range(12)]
     assert codes == [401] * 10 + [429] * 2
-    assert cards.ask(f"/cards/{1:016x}")[0] == 429
+    assert cards.ask(f"/cards/{1:016x}")[0] == 200, "who has a right token is not locked out by those who guess"
 
 
 @pytest.mark.parametrize(
