@@ -32,7 +32,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(model_dir: Path) -> dict[str, object]:
-    found = _run("evaluate", str(model_dir), *FEW, "--rounds", "20", "--permute", "trunk,prefix", "--json")
+    found = _run(
+        "evaluate", str(model_dir), *FEW, "--days", "1", "--rounds", "20", "--permute", "trunk,prefix", "--json"
+    )
     assert found.returncode in (0, 1), found.stderr
     return json.loads(found.stdout)
 
