@@ -189,6 +189,7 @@ class Engine:
                 if waited:
                     await self._refresh_bundle(stop)
                 await self._recover(stop)
+                self._decider.fold.touch()
                 ready(self._position)
                 if self._options.watch_rules_s > 0:
                     beside.append(asyncio.create_task(self._watch_rules()))

@@ -34,6 +34,7 @@ _PER_SEEN: Final = 8 * kernels.SEEN_WIDTH + 32
 _CODES: Final = {kind.value: code for kind, code in EVENT_CODES.items()}
 _SETUP_CODE: Final = EVENT_CODES[EventKind.SETUP]
 _GIB: Final = 1 << 30
+_PAGE_BYTES: Final = 4096
 _TABLES_OF_CALLERS: Final = ("caller",)
 
 Mask = Callable[[Sequence[object]], int]
@@ -268,6 +269,13 @@ class Fold:
             for column, number in enumerate(self._numbers):
                 numbers[places, column] = list(map(number, carrying))  # None becomes NaN
         return numbers
+
+    def touch(self) -> None:
+        """Have the system lend the memory of all indexes now, not while the first calls wait: some hundred megabytes in
+        huge pages, each of which is wiped when it is first written to. Changes nothing else."""
+        for index in (self._heads, self._seen_index):
+            pages = index[:: _PAGE_BYTES // index.itemsize]
+            pages += 0
 
     def stats(self) -> dict[str, int | float]:
         """Counters since the beginning (they survive snapshots) and the fill of every table and stream.

@@ -82,6 +82,19 @@ def test_it_is_known_since_when_nobody_was_forgotten(tmp_path: Path) -> None:
     assert wider.known_since == T + 2, "more room does not bring back whom it had lost"
 
 
+def test_touching_the_indexes_changes_nothing() -> None:
+    touched, other = (fold_of(COUNT, CALLEES, limits=ROOMY) for _ in range(2))
+    log = flood(0, 300)
+    for fold in (touched, other):
+        fold_in_batches(fold, log[:200])
+    touched.touch()
+    assert touched.stats() == other.stats()
+    assert again(touched, log[:200]) == again(other, log[:200])
+    for fold in (touched, other):
+        fold_in_batches(fold, log[200:])
+    assert again(touched, log) == again(other, log)
+
+
 def test_being_asked_for_is_not_being_counted() -> None:
     fold = fold_of(COUNT, limits=Limits(units=10 * ONE_COUNT, remembered=100))
     calls = [setup(T + i, caller(i)) for i in range(10)]
