@@ -7,7 +7,6 @@ one. Reports of the engine itself are no labels: a model would learn to agree wi
 Nothing from after ``until`` is looked at, neither in features nor in labels. Of the rest these calls are left out:
 
 - those younger than the label delay at ``until``: that nobody has complained yet does not make them honest;
-- those from while an engine that begins with the log is new, when no score stops a call;
 - those that were stopped and of which nobody told what they were: a call that never rang is not complained about;
 - repeated setups.
 
@@ -77,21 +76,19 @@ def reported(
     since: float | None = None,
     until: float | None = None,
     label_delay_s: float | None = None,
-    warm_up_s: float = 0.0,
     stopped: Keys | None = None,
 ) -> Reported:
     """Labels of the calls set up from ``since`` on; ``add`` is given the rows of all calls, in order of time.
 
-    Times are epoch seconds. An engine is new for ``warm_up_s`` after the first event. Without ``until`` it is the time
-    of the last event, without ``label_delay_s`` what 95 % of the reports in the first half of the time needed (7 days
-    when there are few). ``stopped`` has the keys of calls that were stopped; without it those count that the engine
-    reported it would stop. UsageError when nothing can be learnt.
+    Times are epoch seconds. Without ``until`` it is the time of the last event, without ``label_delay_s`` what 95 % of
+    the reports in the first half of the time needed (7 days when there are few). ``stopped`` has the keys of calls that
+    were stopped; without it those count that the engine reported it would stop. UsageError when nothing can be learnt.
     """
     log = _Log()
     batch: list[CallEvent] = []
 
     def flush() -> None:
-        rows = maker.vectors(batch)
+        rows = maker.vectors(batch, None, log.new)
         add(rows)
         batch.clear()
         if on_call is not None:
@@ -103,7 +100,7 @@ def reported(
         if len(batch) >= _BATCH:
             flush()
     flush()
-    return log.labelled(log.teaches_from(since, warm_up_s), until, label_delay_s, stopped)
+    return log.labelled(since, until, label_delay_s, stopped)
 
 
 def _checked(
@@ -139,17 +136,11 @@ class _Log:
         self._report_ts, self._report_key = array("d"), array("Q")
         self._report_fraud, self._report_rank = array("b"), array("b")
         self._would_stop = array("Q")
-        self._first, self._last = float("inf"), float("-inf")
-
-    def teaches_from(self, since: float | None, warm_up_s: float) -> float | None:
-        """The time (epoch s) from which calls teach; None when all do."""
-        if warm_up_s <= 0:
-            return since
-        begins = self._first + warm_up_s
-        return begins if since is None else max(since, begins)
+        self._last = float("-inf")
+        self.new: list[bool] = []
 
     def see(self, event: CallEvent) -> None:
-        self._first, self._last = min(self._first, event.ts), max(self._last, event.ts)
+        self._last = max(self._last, event.ts)
         if event.kind is EventKind.SETUP:
             self._ts.append(event.ts)
             self._key.append(key_of(event.call_id))
@@ -192,19 +183,17 @@ class _Log:
                 "reported_honest": int((told & ~fraud)[kept].sum()),
             }
         )
-        if not begun.any():
-            assert since is not None, "what leaves calls out"
-            raise UsageError(
-                f"all {len(ts):,} calls are too early to teach: they would have to be at least "
-                f"{(since - float(ts.max())) / 3600:.1f} hours later",
-                hint="give events of a longer time or an earlier --since; calls of an engine's first hours "
-                "(engine.warm_up_s) teach nothing, because no score stops a call then",
-            )
         if not len(kept):
             raise UsageError(
                 f"no call is old enough: {int((begun & first & ~old).sum())} are younger than the label delay of "
                 f"{delay / 86_400:.1f} days",
                 hint="give events of a longer time, or a shorter --label-delay where reports come sooner",
+            )
+        new = np.array(self.new, dtype=np.bool_)[kept]
+        if new.all():
+            raise UsageError(
+                f"all {len(kept):,} calls are from while an engine is new, when no score stops a call",
+                hint="give events of a longer time, or lower engine.warm_up_s",
             )
         if not fraud[kept].any():
             raise UsageError(
@@ -222,7 +211,7 @@ class _Log:
             _coded(campaigns),
             Coded(codes, tuple(said)),
             np.zeros(0, dtype=np.uint64),
-            np.zeros(len(kept), dtype=np.bool_),
+            new,
         )
         return Reported(kept, labels, end, delay, dict(self.counts))
 

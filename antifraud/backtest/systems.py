@@ -181,7 +181,7 @@ class SideBySide:
             if places:
                 setups = [prepared[at] for at in places]
                 values = fold.last.values
-                windows = values.tolist()
+                waits = systems[SCORE].are_new(setups, fold.last)
                 vectors = np.concatenate([values, np.array([one.vector for one in setups])], axis=1)
                 new = [at for at, decision in enumerate(decisions[ENGINE]) if not decision.duplicate]
                 self.repeated += len(places) - len(new)
@@ -189,8 +189,7 @@ class SideBySide:
                 for at in new:
                     seen = self._age >= 0 and bool(np.isnan(vectors[at, self._age]))
                     verdicts = {system: decisions[system][at] for system in decisions}
-                    waits = systems[ENGINE].is_new(setups[at].event, windows[at])
-                    spared = setups[at].emergency or setups[at].traveller or waits
+                    spared = setups[at].emergency or setups[at].traveller or bool(waits[at])
                     self._take(batch[places[at]], spared, verdicts, seen, open_calls)
             self._talked(batch, open_calls)
             if self._feedback:

@@ -109,6 +109,8 @@ def _scored(
 ) -> Iterator[tuple[Any, Any]]:
     """Rows and scores of every source, batch by batch; each source begins with empty windows, as in training, and as
     there its calls do not count while an engine would be new."""
+    import numpy as np
+
     from antifraud.decision import MODEL_FACTS
     from antifraud.scoring.columns import columns_of
 
@@ -119,13 +121,12 @@ def _scored(
         decider, before, kept = fresh(), done, 0
         for batch in _batches(events):
             stops: list[CallEvent] = []
-            vectors = decider.vectors(batch, stops)
+            new: list[bool] = []
+            rows = decider.vectors(batch, stops, new)
             if stops:  # as in training; a log has these reports already, and knows them again
                 decider.absorb(stops)
-            done += len(vectors)
-            setups = (event for event in batch if event.kind is EventKind.SETUP)
-            new = [decider.is_new(event, row) for event, row in zip(setups, vectors.tolist(), strict=True)]
-            rows = vectors.take(places, axis=1)[[not one for one in new]]
+            done += len(rows)
+            rows = rows.take(places, axis=1)[~np.array(new, dtype=np.bool_)]
             if len(rows):
                 kept += len(rows)
                 yield rows, loaded.predict(rows)

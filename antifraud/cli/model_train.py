@@ -273,17 +273,15 @@ def _made_of_reports(
         if advance is not None:
             advance(done)
 
-    decider = decider_maker(rules_dir, config_dir)()
     try:
         found = reported(
             _log_events(source.files),
-            decider,
+            decider_maker(rules_dir, config_dir)(),
             lambda rows: writer.add(rows.take(list(columns), axis=1)),
             told,
             since=since,
             until=until,
             label_delay_s=_span(how.label_delay),
-            warm_up_s=decider.policy.warm_up_s,
             stopped=stopped,
         )
     finally:
@@ -387,7 +385,7 @@ def _say_reported(found: Reported) -> None:
         f"{len(found.kept):,} of {counts['calls']:,} calls teach, {counts['fraud']:,} of them reported as fraud; left "
         f"out: {counts['too_young']:,} younger than {found.label_delay_s / _DAY:.1f} days, "
         f"{counts['stopped_unreported']:,} stopped and not reported, {counts['repeated']:,} repeated, "
-        f"{counts['before_since']:,} before --since or while an engine would be new",
+        f"{counts['before_since']:,} too early",
         err=True,
     )
 

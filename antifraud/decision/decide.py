@@ -37,6 +37,7 @@ from antifraud.domain import (
     cap,
 )
 from antifraud.features import Fold
+from antifraud.features.fold import Folded
 from antifraud.numbering import Numbering
 from antifraud.rulekit import Hit, Params
 from antifraud.scoring import Model
@@ -148,19 +149,23 @@ class Decider:
         """The parameters of rules in ``region``, one that ``Prepared`` names."""
         return self._regions[region].params
 
-    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
-        """Whether too little is known of callers for a score to stop the setup ``event``, whose windows these are.
+    def are_new(self, setups: Sequence[Prepared], folded: Folded) -> npt.NDArray[np.bool_]:
+        """Whether too little is known of callers for a score to stop each of ``setups``, of which the fold gave
+        ``folded``: bool[setups].
 
         So it is until ``policy.warm_up_s`` after the first event of all, after the first call from the same switch (its
         callers are strangers, too, when a region joins), and after the last caller that was forgotten for want of
         memory was counted: others who have been quiet for as long may have been forgotten as well.
         """
         warm_up_s = self.policy.warm_up_s
-        if warm_up_s <= 0:
-            return False
-        if not event.ts - self.fold.known_since >= warm_up_s:
-            return True
-        return self._switch_age >= 0 and event.switch != "" and not windows[self._switch_age] >= warm_up_s
+        if warm_up_s <= 0 or not setups:
+            return np.zeros(len(setups), dtype=np.bool_)
+        ts = np.array([item.event.ts for item in setups])
+        new: npt.NDArray[np.bool_] = ts - folded.known_since < warm_up_s
+        if self._switch_age >= 0:
+            told = np.array([item.event.switch != "" for item in setups])
+            new |= told & ~(folded.values[:, self._switch_age] >= warm_up_s)
+        return new
 
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
@@ -174,16 +179,22 @@ class Decider:
         """As ``absorb``, of events that are prepared."""
         self.fold.fold([item.event for item in prepared], [item.row for item in prepared])
 
-    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None) -> npt.NDArray[np.float64]:
+    def vectors(
+        self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None, new: list[bool] | None = None
+    ) -> npt.NDArray[np.float64]:
         """Fold ``events``; the feature vectors of the setups among them: float64[n_setups, n_features].
 
         ``stops`` is given a report for each setup that full enforcement of the rules, without any score, would have
-        stopped: ``absorb`` them, and windows count stopped calls as they do live.
+        stopped: ``absorb`` them, and windows count stopped calls as they do live. ``new`` is given whether a score has
+        no say yet about each setup (``are_new``).
         """
         prepared = [self._facts.prepare(event) for event in events]
-        values, duplicate, setups = self._fold(prepared)
+        folded, setups = self._fold(prepared)
+        values = folded.values
+        if new is not None:
+            new += self.are_new(setups, folded).tolist()
         if stops is not None:
-            windows = values.tolist()
+            windows, duplicate = values.tolist(), folded.duplicate
             for position, item in enumerate(setups):
                 decision = self._judge(item, windows[position], UNSCORED, bool(duplicate[position]))
                 if decision.full_verdict in _STOPPING and not (decision.duplicate or decision.protected):
@@ -198,20 +209,21 @@ class Decider:
 
     def decide_prepared(self, prepared: Sequence[Prepared]) -> list[Decision]:
         """As ``decide``, of events that are prepared."""
-        values, duplicate, setups = self._fold(prepared)
+        folded, setups = self._fold(prepared)
         if not setups:
             if self.desks:
                 for call_id in self._ended(prepared).get(0, ()):
                     self.desks.give_back(call_id)
             return []
-        matrix, scores = self._score(values, setups)
-        windows = values.tolist()
+        matrix, scores = self._score(folded.values, setups)
+        windows, duplicate = folded.values.tolist(), folded.duplicate.tolist()
+        new = self.are_new(setups, folded).tolist()
         decisions = []
         ended = self._ended(prepared) if self.desks else {}
         for position, item in enumerate(setups):
             for call_id in ended.get(position, ()):
                 self.desks.give_back(call_id)
-            decision = self._judge(item, windows[position], scores[position], bool(duplicate[position]))
+            decision = self._judge(item, windows[position], scores[position], duplicate[position], new[position])
             if matrix is not None and any(reason.by == "score" for reason in decision.reasons):
                 seen = tuple(None if value != value else value for value in matrix[position].tolist())
                 decision = msgspec.structs.replace(decision, features=seen)
@@ -239,12 +251,9 @@ class Decider:
         _seen, theirs, their_asks, _kinds = _said(rival, vectors, setups)
         return matrix, [Scores(*said) for said in zip(own, own_asks, kinds, theirs, their_asks, strict=True)]
 
-    def _fold(
-        self, prepared: Sequence[Prepared]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], list[Prepared]]:
+    def _fold(self, prepared: Sequence[Prepared]) -> tuple[Folded, list[Prepared]]:
         folded = self.fold.fold([item.event for item in prepared], [item.row for item in prepared])
-        setups = [item for item in prepared if item.event.kind is EventKind.SETUP]
-        return folded.values, folded.duplicate, setups
+        return folded, [item for item in prepared if item.event.kind is EventKind.SETUP]
 
     @staticmethod
     def _ended(prepared: Sequence[Prepared]) -> dict[int, list[str]]:
@@ -266,7 +275,9 @@ class Decider:
             matrix[:, values.shape[1] :] = [item.vector for item in setups]
         return matrix
 
-    def _judge(self, item: Prepared, windows: Sequence[float], scores: Scores, duplicate: bool) -> Decision:
+    def _judge(
+        self, item: Prepared, windows: Sequence[float], scores: Scores, duplicate: bool, new: bool = False
+    ) -> Decision:
         region = self._regions[item.region]
         language = region.policy.language
         if item.emergency:
@@ -291,7 +302,6 @@ class Decider:
                 hits = with_blocked(hits, state, item.region, item.event.ts)
                 freed = state is not None and state.frees(item.region, item.event.ts) and not is_spoofed(item)
             passed = self._passed >= 0 and windows[self._passed] >= 1
-            new = self.is_new(item.event, windows)
             return self._weigh(item, region, hits, scores, duplicate, passed, freed, new)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in judging one call, the call goes on
             self.failures += 1

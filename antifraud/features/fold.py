@@ -35,7 +35,7 @@ _CODES: Final = {kind.value: code for kind, code in EVENT_CODES.items()}
 _SETUP_CODE: Final = EVENT_CODES[EventKind.SETUP]
 _GIB: Final = 1 << 30
 _PAGE_BYTES: Final = 4096
-_TABLES_OF_CALLERS: Final = ("caller",)
+_CALLERS: Final = "caller"
 
 Mask = Callable[[Sequence[object]], int]
 
@@ -67,11 +67,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Folded(msgspec.Struct, frozen=True):
     """What one batch gave: ``values[i, w]`` is window ``w`` of the i-th set-up, NaN where it is missing.
 
-    ``duplicate[i]`` says that this set-up was in the log before and was not counted again.
+    ``duplicate[i]`` says that this set-up was in the log before and was not counted again. ``known_since[i]`` is
+    ``Fold.known_since`` at its place in the log, whatever the batch.
     """
 
     values: npt.NDArray[np.float64]
     duplicate: npt.NDArray[np.bool_]
+    known_since: npt.NDArray[np.float64]
 
 
 class Fold:
@@ -163,6 +165,7 @@ class Fold:
         m[kernels.C_SEEN_CAPACITY], m[kernels.C_SEEN_MASK] = limits.remembered, seen_places - 1
         m[kernels.C_HEADS_MASK], m[kernels.C_PER_KEY], m[kernels.C_EXTS] = heads - 1, limits.pairs_per_key, exts
         m[kernels.C_SECRET_2 : kernels.C_SECRET_3 + 1] = self._secret[2:].view(np.int64)
+        m[kernels.C_CALLERS] = plan.table_names.index(_CALLERS) if _CALLERS in plan.table_names else -1
         m[kernels.B_HEADS] = (limits.units + 1) * UNIT_WORDS
         begin = kernels.M_BEGIN
         for number, part in enumerate(plan.parts):
@@ -181,13 +184,9 @@ class Fold:
         It is ``began``, or later when callers were forgotten for want of memory: whoever was counted last before then
         may look as if he had never called.
         """
-        known = self.began
-        for name in _TABLES_OF_CALLERS:
-            if name in self._plan.table_names:
-                lost = int(self._of_tables[self._plan.table_names.index(name), kernels.M_LOST])
-                if lost:
-                    known = max(known, kernels.EPOCH_S + lost)
-        return known
+        callers = int(self._m[kernels.C_CALLERS])
+        lost = int(self._of_tables[callers, kernels.M_LOST]) if callers >= 0 else 0
+        return max(self.began, kernels.EPOCH_S + lost) if lost else self.began
 
     def fold(self, events: Sequence[CallEvent], rows: Sequence[Sequence[object] | None]) -> Folded:
         """Fold ``events`` in their order; one row of values for every set-up among them, in the same order.
@@ -201,8 +200,9 @@ class Fold:
         setups = codes.count(_SETUP_CODE)
         values = np.empty((setups, len(self.windows.specs)), np.float64)
         duplicate = np.zeros(setups, np.bool_)
+        lost = np.zeros(setups, np.int64)
         if not codes:
-            return Folded(values, duplicate)
+            return Folded(values, duplicate, np.empty(0))
         times = np.array([event.ts for event in events], np.float64)
         if not math.isfinite(times.sum()):
             raise ValueError("an event without a finite time; check_event refuses such events")
@@ -222,8 +222,9 @@ class Fold:
             self._amounts(events, codes),
             values,
             duplicate,
+            lost,
         )
-        return Folded(values, duplicate)
+        return Folded(values, duplicate, np.maximum(self.began, kernels.EPOCH_S + lost))
 
     def probe(self, events: Sequence[CallEvent], times: Sequence[float]) -> npt.NDArray[np.float64]:
         """The windows of ``events`` (set-ups) as of ``times`` (epoch s), without counting them or anything else.

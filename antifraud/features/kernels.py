@@ -5,9 +5,6 @@ bucket in which something was counted, or one pair (key, item) with its last occ
 each. Rows and pairs are found through ``heads``: chains of units whose hashes end alike. Nothing grows; the system
 lends the memory behind the array as units are first used. When no unit is left, the table that holds most of them
 gives: the key that was counted longest ago leaves with everything that belongs to it.
-
-All functions lie in this one file because numba's cache watches the file of the outermost function only: a part
-kept elsewhere could change without the cached whole noticing.
 """
 
 from __future__ import annotations
@@ -134,17 +131,17 @@ Word: TypeAlias = Any
 # before C_SEEN are kept in snapshots, the rest follow from limits and plan.
 (
     C_EVENTS, C_SETUPS, C_DUPLICATES, C_LATE, C_USED, C_FREE, C_LEFT, C_SEEN, C_SEEN_CAPACITY, C_SEEN_MASK,
-    C_HEADS_MASK, C_PER_KEY, C_SECRET_2, C_SECRET_3, C_EXTS,
-) = range(15)  # fmt: skip
+    C_HEADS_MASK, C_PER_KEY, C_SECRET_2, C_SECRET_3, C_EXTS, C_CALLERS,
+) = range(16)  # fmt: skip
 # Then where each part begins and how many rows it has: the parts of the plan in their order, the counters of tables
 # and streams, the chains' heads in ``units``, and what belongs to the present event only.
 (
     B_KEYS, B_TABLES, B_VIEWS, B_PANES, B_STREAMS, B_GRIDS, B_OPERATIONS, B_SPANS, B_READS, B_FEATURES,
     B_OF_TABLES, B_OF_STREAMS, B_HEADS, B_KEY_OF, B_ROW_OF, B_HOME_OF, B_EXT_OF, B_IN_USE, B_TOUCHED, B_PASSES,
     B_PAIR_OF, B_NUMBER, B_SUMS, B_AHEAD, B_PAIR_HOME, B_WALKS,
-) = range(15, 41)  # fmt: skip
-N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(41, 51)
-M_BEGIN = 51
+) = range(16, 42)  # fmt: skip
+N_KEYS, N_TABLES, N_VIEWS, N_PANES, N_STREAMS, N_GRIDS, N_OPERATIONS, N_SPANS, N_READS, N_FEATURES = range(42, 52)
+M_BEGIN = 52
 #: Events whose keys are worked out ahead of their turn, so that the memory they need is on its way when it comes.
 AHEAD, _NEAR = 16, 6
 # Columns of the counters of a table: ends of the order of use, keys held, units held, keys evicted, and the newest
@@ -933,8 +930,11 @@ def fold_batch(
     numbers: Floats,
     values: Floats,
     duplicates: npt.NDArray[np.bool_],
+    lost: Int64s,
 ) -> None:
-    """Fold a batch: ``fields`` int64[events, texts] from ``hash_texts``, ``values`` float64[setups, windows] out."""
+    """Fold a batch: ``fields`` int64[events, texts] from ``hash_texts``; out come ``values`` float64[setups, windows],
+    ``duplicates``, and ``lost``: the newest second in which a caller was counted who had been forgotten by then, or 0.
+    """
     tables, events = m[N_TABLES], kinds.shape[0]
     row_of, in_use, touched, passes, pair_of = m[B_ROW_OF], m[B_IN_USE], m[B_TOUCHED], m[B_PASSES], m[B_PAIR_OF]
     second_before = np.int64(-1)
@@ -977,6 +977,8 @@ def fold_batch(
         if kind == SETUP:
             _read_windows(m, u, q, second, ms, values, made)
             duplicates[made] = known
+            if m[C_CALLERS] >= 0:
+                lost[made] = m[m[B_OF_TABLES] + m[C_CALLERS] * M_WIDTH + M_LOST]
             made += 1
             m[C_SETUPS] += 1
         m[C_EVENTS] += 1

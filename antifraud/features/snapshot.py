@@ -124,7 +124,7 @@ def _hash_and_write(body: Any, stream: BinaryIO) -> Callable[[Any], None]:
         if written >= _FORCED:
             written = 0
             stream.flush()
-            os.fdatasync(stream.fileno())
+            os.fsync(stream.fileno())
             _uncached(stream.fileno())
 
     return step
@@ -132,7 +132,7 @@ def _hash_and_write(body: Any, stream: BinaryIO) -> Callable[[Any], None]:
 
 def _uncached(descriptor: int) -> None:
     """Let the system forget the pages of a file that are on disk; where it cannot, nothing is lost."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 

@@ -10,8 +10,14 @@ that numba does for everybody are therefore switched off for them; both are meas
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from numba import njit
@@ -23,6 +29,7 @@ from numba.np import arrayobj
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FIX_INDEX: Final = "fix_integer_index"
+_OWN: Final = "antifraud.jit"
 
 
 @contextmanager
@@ -67,13 +74,62 @@ def compiled(function: F) -> F:
     """``function`` as machine code, compiled at its first call and kept on disk.
 
     The cache lies beside the source or, where that cannot be written, in the user's cache directory
-    (``NUMBA_CACHE_DIR`` moves it). Where neither can be written the code is compiled anew in every process.
+    (``NUMBA_CACHE_DIR`` moves it). Where neither can be written the code is compiled anew in every process. What is
+    kept holds for the source as it is, of this module and of those of the package that it imports.
     """
     try:
         made: F = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, pipeline_class=_Compiler)(function)
-    except RuntimeError:  # numba's way to say that it found no directory for a cache
+        _seal(made, function.__module__)
+    except RuntimeError:  # numba's way to say that it found no directory for a cache, and ours for another numba
         made = njit(nogil=True, error_model="numpy", _nrt=False, pipeline_class=_Compiler)(function)
     return made
+
+
+def _seal(made: Any, module: str) -> None:
+    """Make what is kept of ``made`` hold for the contents of everything that was compiled into it.
+
+    numba looks at the file of the function alone. Constants and parts from other files are compiled into it, too: with
+    old ones from the disk it would read and write at places where something else lies by now.
+    """
+    kept = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    if kept is None or not hasattr(kept, "_source_stamp"):
+        raise RuntimeError("this numba keeps compiled functions in another way: nothing would notice old ones")
+    kept._source_stamp = (kept._source_stamp, _contents(module))  # noqa: SLF001
+
+
+@cache
+def _contents(module: str) -> str:
+    """A digest of the sources of ``module`` and of what it imports from its own package; of what those import as well
+    where they are compiled themselves."""
+    found: dict[str, str] = {}
+    left = [module]
+    while left:
+        name = left.pop()
+        spec = _module(name) if name not in found else None
+        if spec is None or spec.origin is None:
+            continue
+        source = Path(spec.origin).read_bytes()
+        found[name] = hashlib.sha256(source).hexdigest()
+        imports = _imported(source, module.partition(".")[0])
+        if name == module or _OWN in imports:
+            left += imports
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
+
+
+def _imported(source: bytes, package: str) -> set[str]:
+    """What ``source`` imports from ``package``: modules, and names in them that may be modules."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
+            found |= {str(node.module), *(f"{node.module}.{one.name}" for one in node.names)}
+    return found
+
+
+def _module(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except (ModuleNotFoundError, ValueError):  # what should hold it is no package; a program without a name
+        return None
 
 
 def part(function: F) -> F:

@@ -18,8 +18,14 @@ Floats = npt.NDArray[np.float64]
 class VectorMaker(Protocol):
     """What a decider offers here: fold events, and give the feature vectors of the setups among them."""
 
-    def vectors(self, events: Sequence[CallEvent]) -> Floats:
-        """float64[setups, features] of the setups among ``events``, in their order."""
+    def vectors(
+        self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None, new: list[bool] | None = None
+    ) -> Floats:
+        """float64[setups, features] of the setups among ``events``, in their order.
+
+        ``stops`` is given a report for each call that the rules would have stopped, ``new`` whether the score has no
+        say about each setup because too little is known of callers.
+        """
         ...
 
 

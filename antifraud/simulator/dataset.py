@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from antifraud.domain import CallEvent, EventKind, UsageError
-from antifraud.scoring.labels import Labels
+from antifraud.scoring.labels import Labels, VectorMaker
 from antifraud.scoring.row_pieces import Coded
 from antifraud.simulator.call import SimulatedEvent
 
@@ -33,19 +33,11 @@ BATCH_S: Final = 30.0
 """An engine reads back within a second what its rules stop; here it is half a minute of event time, to be quick."""
 
 
-class HeardMaker(Protocol):
+class HeardMaker(VectorMaker, Protocol):
     """A decider whose rules are heard: what they would stop can go back into its windows."""
-
-    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent]) -> Floats:
-        """As ``VectorMaker.vectors``; ``stops`` is given a report for each call that the rules would have stopped."""
-        ...
 
     def absorb(self, events: Sequence[CallEvent]) -> None:
         """Fold ``events`` about which nothing is asked."""
-        ...
-
-    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
-        """Whether the score has no say about ``event`` (whose vector this is): too little is known of callers."""
         ...
 
 
@@ -82,7 +74,7 @@ def labelled(
     seen: set[str] = set()
     last = float("-inf")
     for batch in _batches(events):
-        setups: list[SimulatedEvent] = []
+        before = len(times)
         for item in batch:
             event, truth = item.event, item.truth
             if not event.ts >= last:
@@ -95,20 +87,19 @@ def labelled(
                 hint = "a duplicated call would be in training and in measurement: simulate without --as-delivered"
                 raise UsageError(f"{name}: the call {event.call_id} is set up twice", hint=hint)
             seen.add(event.call_id)
-            setups.append(item)
-        stops: list[CallEvent] = []
-        rows = maker.vectors([item.event for item in batch], stops)
-        if stops:
-            maker.absorb(stops)
-        assert len(rows) == len(setups), "a vector for every setup"
-        for (event, truth), row in zip(((item.event, item.truth) for item in setups), rows.tolist(), strict=True):
             fraud.append(truth.fraud)
-            new.append(maker.is_new(event, row))
             times.append(event.ts)
             campaigns.add(truth.campaign if truth.fraud else "")
             behaviours.add(truth.scenario)
             if keys:
                 digests.append(call_key(event))
+        stops: list[CallEvent] = []
+        waiting: list[bool] = []
+        rows = maker.vectors([item.event for item in batch], stops, waiting)
+        if stops:
+            maker.absorb(stops)
+        assert len(rows) == len(waiting) == len(times) - before, "a vector for every setup"
+        new.extend(waiting)
         add(rows)
         if on_call is not None:
             on_call(len(rows))

@@ -128,9 +128,10 @@ def fold_arrays(
     setups = int(np.count_nonzero(codes == SETUP))
     values = np.empty((setups, len(fold.windows.specs)), np.float64)
     duplicate = np.zeros(setups, np.bool_)
+    lost = np.zeros(setups, np.int64)
     kernels.fold_batch(
         fold._m, fold._units, fold._longs, fold._seen, fold._seen_index, fields, codes, times, satisfied, amounts,
-        values, duplicate,
+        values, duplicate, lost,
     )  # fmt: skip
     return values
 

@@ -17,17 +17,21 @@ _DAY = 86_400.0
 
 
 class _Maker:
-    """Gives each setup its time and how many reports were folded before it."""
+    """Gives each setup its time and how many reports were folded before it; new are those before ``settled``."""
 
-    def __init__(self) -> None:
-        self._reports = 0
+    def __init__(self, settled: float = 0.0) -> None:
+        self._reports, self._settled = 0, settled
 
-    def vectors(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
+    def vectors(
+        self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None, new: list[bool] | None = None
+    ) -> npt.NDArray[np.float64]:
         rows = []
         for event in events:
             self._reports += event.kind is EventKind.REPORT
             if event.kind is EventKind.SETUP:
                 rows.append([event.ts, float(self._reports)])
+                if new is not None:
+                    new.append(event.ts < self._settled)
         return np.array(rows, dtype=np.float64).reshape(len(rows), 2)
 
 
@@ -147,3 +151,11 @@ def test_the_delay_follows_from_reports_where_there_are_enough() -> None:
 def test_what_teaches_nothing_is_refused(events: list[CallEvent], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         _of(*events)
+
+
+def test_calls_from_while_an_engine_is_new_are_marked_and_alone_they_teach_nothing() -> None:
+    told = (_call("a", 0), _call("b", 1), _report("b", 1.5), _call("c", 2), _call("end", 9))
+    found = reported(told, _Maker(_START + 1.5 * _DAY), lambda _rows: None, label_delay_s=2 * _DAY)
+    assert found.labels.new.tolist() == [True, True, False]
+    with pytest.raises(UsageError, match="all 3 calls are from while an engine is new"):
+        reported(told, _Maker(_START + 3 * _DAY), lambda _rows: None, label_delay_s=2 * _DAY)

@@ -490,3 +490,23 @@ def test_who_may_have_been_forgotten_is_not_punished_by_score(bundle: Bundle, mo
     assert fold.known_since > fold.began
     assert one(decider, setup("b", ts=1.8e9 + 5200)).full_verdict == "label"
     assert one(decider, setup("c", ts=fold.known_since + 3600)).verdict == "block"
+
+
+@pytest.mark.parametrize("size", [1, 7, 400])
+def test_who_is_forgotten_later_in_a_batch_changes_nothing_before(bundle: Bundle, model: Model, size: int) -> None:
+    """The same log gives the same decisions, whatever the batches, also while memory runs over."""
+    certain: Any = FixedScore(model, 1.0, Stage.ENFORCE)
+
+    def decided(at_once: int) -> list[str]:
+        fold = Fold(bundle.windows, limits=Limits(units=20_000, remembered=100), secret=bytes(32))
+        decider = Decider(bundle, policy(warm_up_s=600.0), NUMBERING, certain, fold)
+        log = [
+            setup(f"m{at}", ts=1.8e9 + 3 * min(at, 300 + at / 10), caller_raw=f"+7701{at:07d}") for at in range(2000)
+        ]
+        found = [one for at in range(0, len(log), at_once) for one in decider.decide(log[at : at + at_once])]
+        return [one.full_verdict for one in found]
+
+    whole = decided(2000)
+    assert {"label", "block"} == set(whole)
+    assert whole.index("block") < len(whole) - whole[::-1].index("label"), "known first, forgotten later"
+    assert decided(size) == whole

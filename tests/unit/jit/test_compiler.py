@@ -69,3 +69,32 @@ def test_only_our_own_functions_take_indices_as_they_are() -> None:
     assert "icmp slt" in theirs
     assert "icmp slt" not in ours
     assert at(values[2:], -1) == 1, "an index of ours is an offset, whatever its sign"
+
+
+def test_what_is_kept_is_not_used_when_a_constant_elsewhere_has_changed(tmp_path: Path) -> None:
+    """Old places compiled into a kernel read and write where something else lies by now."""
+    package = tmp_path / "sample"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "kernel.py").write_text(
+        "from antifraud.jit import compiled\n"
+        "from sample.places import PLACE\n\n"
+        "@compiled\n"
+        "def place():\n"
+        "    return PLACE\n"
+    )
+    said = "from sample.kernel import place; print(place(), len(place.stats.cache_hits))"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tmp_path}:{Path(antifraud.jit.__file__).parents[2]}",
+        "NUMBA_CACHE_DIR": str(tmp_path / "kept"),
+    }
+
+    def run(constant: int) -> str:
+        (package / "places.py").write_text(f"PLACE = {constant}\n")
+        done = subprocess.run([sys.executable, "-c", said], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert run(7) == "7 0"
+    assert run(7) == "7 1", "kept from before"
+    assert run(8) == "8 0"

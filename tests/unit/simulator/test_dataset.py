@@ -24,18 +24,22 @@ class _Maker:
     def __init__(self) -> None:
         self._seen = 0
 
-    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent]) -> npt.NDArray[np.float64]:
+    def vectors(
+        self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None, new: list[bool] | None = None
+    ) -> npt.NDArray[np.float64]:
         rows = []
         for event in events:
             if event.kind is EventKind.SETUP:
                 rows.append([float(self._seen), event.ts])
                 self._seen += 1
+        if new is not None:
+            new += [self.is_new(ts) for _number, ts in rows]
         return np.array(rows, dtype=np.float64).reshape(len(rows), 2)
 
     def absorb(self, events: Sequence[CallEvent]) -> None:
         raise AssertionError("it stops nothing")
 
-    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
+    def is_new(self, ts: float) -> bool:
         return False
 
 
@@ -46,13 +50,14 @@ class _Aging(_Maker):
         super().__init__()
         self._began = float("inf")
 
-    def vectors(self, events: Sequence[CallEvent], stops: list[CallEvent]) -> npt.NDArray[np.float64]:
+    def vectors(
+        self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None, new: list[bool] | None = None
+    ) -> npt.NDArray[np.float64]:
         self._began = min(self._began, events[0].ts)
-        return super().vectors(events, stops)
+        return super().vectors(events, stops, new)
 
-    def is_new(self, event: CallEvent, windows: Sequence[float]) -> bool:
-        assert windows[1] == event.ts, "the vector of this very call"
-        return event.ts - self._began < 6 * 3600
+    def is_new(self, ts: float) -> bool:
+        return ts - self._began < 6 * 3600
 
 
 @pytest.fixture(scope="module")
