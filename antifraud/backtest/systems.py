@@ -189,7 +189,7 @@ class SideBySide:
                 for at in new:
                     seen = self._age >= 0 and bool(np.isnan(vectors[at, self._age]))
                     verdicts = {system: decisions[system][at] for system in decisions}
-                    spared = setups[at].emergency or setups[at].traveller or bool(waits[at])
+                    spared = setups[at].emergency or setups[at].traveller or waits[at]
                     self._take(batch[places[at]], spared, verdicts, seen, open_calls)
             self._talked(batch, open_calls)
             if self._feedback:

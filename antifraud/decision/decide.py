@@ -149,23 +149,25 @@ class Decider:
         """The parameters of rules in ``region``, one that ``Prepared`` names."""
         return self._regions[region].params
 
-    def are_new(self, setups: Sequence[Prepared], folded: Folded) -> npt.NDArray[np.bool_]:
+    def are_new(self, setups: Sequence[Prepared], folded: Folded) -> list[bool]:
         """Whether too little is known of callers for a score to stop each of ``setups``, of which the fold gave
-        ``folded``: bool[setups].
+        ``folded``.
 
         So it is until ``policy.warm_up_s`` after the first event of all, after the first call from the same switch (its
         callers are strangers, too, when a region joins), and after the last caller that was forgotten for want of
         memory was counted: others who have been quiet for as long may have been forgotten as well.
         """
         warm_up_s = self.policy.warm_up_s
-        if warm_up_s <= 0 or not setups:
-            return np.zeros(len(setups), dtype=np.bool_)
-        ts = np.array([item.event.ts for item in setups])
-        new: npt.NDArray[np.bool_] = ts - folded.known_since < warm_up_s
-        if self._switch_age >= 0:
-            told = np.array([item.event.switch != "" for item in setups])
-            new |= told & ~(folded.values[:, self._switch_age] >= warm_up_s)
-        return new
+        if warm_up_s <= 0:
+            return [False] * len(setups)
+        since = folded.known_since.tolist()
+        if self._switch_age < 0:
+            return [item.event.ts - known < warm_up_s for item, known in zip(setups, since, strict=True)]
+        ages = folded.values[:, self._switch_age].tolist()
+        return [
+            item.event.ts - known < warm_up_s or (item.event.switch != "" and not age >= warm_up_s)
+            for item, known, age in zip(setups, since, ages, strict=True)
+        ]
 
     def prepare(self, event: CallEvent) -> Prepared:
         """The event normalised, with its facts."""
@@ -192,7 +194,7 @@ class Decider:
         folded, setups = self._fold(prepared)
         values = folded.values
         if new is not None:
-            new += self.are_new(setups, folded).tolist()
+            new += self.are_new(setups, folded)
         if stops is not None:
             windows, duplicate = values.tolist(), folded.duplicate
             for position, item in enumerate(setups):
@@ -217,7 +219,7 @@ class Decider:
             return []
         matrix, scores = self._score(folded.values, setups)
         windows, duplicate = folded.values.tolist(), folded.duplicate.tolist()
-        new = self.are_new(setups, folded).tolist()
+        new = self.are_new(setups, folded)
         decisions = []
         ended = self._ended(prepared) if self.desks else {}
         for position, item in enumerate(setups):

@@ -73,6 +73,7 @@ from antifraud.queues import (
     waiting_switch,
 )
 from antifraud.queues.protocol import CONTROL_MAXLEN, LIST_OPERATIONS, OPERATIONS, QUARANTINE_MAXLEN
+from antifraud.queues.wire import Wire
 
 _LOG = logging.getLogger("antifraud.engine")
 _BLOCK_MS: Final = 200
@@ -134,6 +135,7 @@ class Engine:
         decider.swap(decider.bundle.without_sources())
         self._keys = Keys(options.shard)
         self._log = connect(options.redis_url, timeout_s=options.timeout_s, name="antifraud-engine")
+        self._wire = Wire(self._log, options.timeout_s)
         self._snapshots = SnapshotStore(options.snapshot_dir, options.shard)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._position = "0-0"
@@ -203,6 +205,7 @@ class Engine:
                 await self._reloader.close()
                 await self._drop_lease()
         finally:
+            await self._wire.aclose()
             await self._log.aclose()
 
     # -- starting ------------------------------------------------------------------------------------------------
@@ -427,12 +430,11 @@ class Engine:
 
     async def _write_blocks(self) -> None:
         await self._fence()
-        async with self._log.pipeline(transaction=True) as pipe:
-            self._blocks.write(pipe, time.time() + self._skew)
-            for decision in self._intercepted:
-                pipe.xadd(self._keys.decisions, encode_decision(decision))  # type: ignore[arg-type]
-            results = await pipe.execute(raise_on_error=False)
-        self._note_failed(results)
+        pipe = self._wire.transaction()
+        self._blocks.write(pipe, time.time() + self._skew)
+        for decision in self._intercepted:
+            pipe.xadd(self._keys.decisions, encode_decision(decision))
+        self._note_failed(await pipe.execute())
         self._note_blocks_saved()
 
     def _take_intercepted(self, decisions: Sequence[Decision]) -> None:
@@ -554,17 +556,14 @@ class Engine:
         while not stop.is_set():
             try:
                 await self._fence()
-                found = cast(
-                    "list[tuple[bytes, list[Entry]]]",
-                    await self._log.xread(
-                        {
-                            self._keys.calls: self._position,
-                            **{asked.key: asked.position for asked in (*self._asked, self._blocks.requests)},
-                            **self._places.streams,
-                        },
-                        count=self._options.max_batch,
-                        block=_BLOCK_MS,
-                    ),
+                read = await self._wire.read(
+                    {
+                        self._keys.calls: self._position,
+                        **{asked.key: asked.position for asked in (*self._asked, self._blocks.requests)},
+                        **self._places.streams,
+                    },
+                    count=self._options.max_batch,
+                    block_ms=_BLOCK_MS,
                 )
                 pause = 0.05
             except REDIS_ERRORS as error:
@@ -574,7 +573,6 @@ class Engine:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
                 continue
-            read = dict(found)
             wanted = in_order((asked, read.get(asked.key.encode(), [])) for asked in self._asked)
             if wanted:
                 self._obey_all(wanted, starting=False)
@@ -667,52 +665,54 @@ class Engine:
         first = True
         while True:
             now_ms = (time.time() + self._skew) * 1000
-            async with self._log.pipeline(transaction=True) as pipe:
-                written: list[Decision] = []
-                for event, arrived, decision in zip(setups, arrivals, decisions, strict=True):
-                    final = decision
-                    if event.reply:
-                        waiting, tag = self._keys.reply_of(event.reply)
-                        if not waiting:
-                            if first:
-                                counts["reply_key_refused"] += 1
-                        elif now_ms >= arrived + (event.deadline_ms or self._options.deadline_ms):
-                            final = msgspec.structs.replace(decision, late=True)
-                        else:
-                            said = self._reply(decision, now_ms / 1000)
-                            pipe.rpush(waiting, encode_reply(msgspec.structs.replace(said, tag=tag) if tag else said))
-                            pipe.pexpire(waiting, max(1000, 2 * event.deadline_ms))
-                    written.append(final)
-                for item, reply, call_id in bad:
-                    waiting, tag = self._keys.reply_of(reply)
-                    if waiting:
-                        pipe.rpush(waiting, encode_reply(Reply("allow", call_id=call_id, text=item.code, tag=tag)))
-                        pipe.pexpire(waiting, 1000)
-                for final in (*written, *self._intercepted):
-                    pipe.xadd(self._keys.decisions, encode_decision(final))  # type: ignore[arg-type]
-                for report in reports:
-                    pipe.xadd(self._keys.calls, report)  # type: ignore[arg-type]
-                for item, _reply, _call_id in bad:
-                    entry = encode_quarantined(item, now_ms / 1000)
-                    pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
-                self._blocks.write(pipe, now_ms / 1000)
-                self._places.write(pipe)
-                pipe.hset(self._keys.position, mapping={"id": position, "at": f"{now_ms / 1000:.3f}"})
-                try:
-                    await self._fence()
-                    # A command that fails inside a transaction does not undo the others, so it must not repeat them:
-                    # whoever named a reply key that is no list has lost a reply, nothing else.
-                    results = await pipe.execute(raise_on_error=False)
-                except REDIS_ERRORS as error:
-                    counts["redis_errors"] += 1
-                    self._show()
-                    _LOG.warning("decisions could not be written, trying again: %s", error)
-                else:
-                    failed = [result for result in results if isinstance(result, Exception)]
-                    if failed:
-                        counts["commands_refused"] += len(failed)
-                        _LOG.error("Redis refused %d of %d commands, first: %s", len(failed), len(results), failed[0])
-                    break
+            pipe = self._wire.transaction()
+            written: list[Decision] = []
+            replies: dict[str, tuple[list[bytes], int]] = {}  # by list: what is said there, and for how long
+            for event, arrived, decision in zip(setups, arrivals, decisions, strict=True):
+                final = decision
+                if event.reply:
+                    waiting, tag = self._keys.reply_of(event.reply)
+                    if not waiting:
+                        if first:
+                            counts["reply_key_refused"] += 1
+                    elif now_ms >= arrived + (event.deadline_ms or self._options.deadline_ms):
+                        final = msgspec.structs.replace(decision, late=True)
+                    else:
+                        said = self._reply(decision, now_ms / 1000)
+                        told, keep_ms = replies.get(waiting, ([], 1000))
+                        told.append(encode_reply(msgspec.structs.replace(said, tag=tag) if tag else said))
+                        replies[waiting] = told, max(keep_ms, 2 * event.deadline_ms)
+                written.append(final)
+            for item, reply, call_id in bad:
+                waiting, tag = self._keys.reply_of(reply)
+                if waiting:
+                    told, keep_ms = replies.setdefault(waiting, ([], 1000))
+                    told.append(encode_reply(Reply("allow", call_id=call_id, text=item.code, tag=tag)))
+            for waiting, (told, keep_ms) in replies.items():
+                pipe.rpush(waiting, *told)
+                pipe.pexpire(waiting, keep_ms)
+            for final in (*written, *self._intercepted):
+                pipe.xadd(self._keys.decisions, encode_decision(final))
+            for report in reports:
+                pipe.xadd(self._keys.calls, report)
+            for item, _reply, _call_id in bad:
+                entry = encode_quarantined(item, now_ms / 1000)
+                pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN)
+            self._blocks.write(pipe, now_ms / 1000)
+            self._places.write(pipe)
+            pipe.hset(self._keys.position, mapping={"id": position, "at": f"{now_ms / 1000:.3f}"})
+            try:
+                await self._fence()
+                # A command that fails inside a transaction does not undo the others, so it must not repeat them:
+                # whoever named a reply key that is no list has lost a reply, nothing else.
+                results = await pipe.execute()
+            except REDIS_ERRORS as error:
+                counts["redis_errors"] += 1
+                self._show()
+                _LOG.warning("decisions could not be written, trying again: %s", error)
+            else:
+                self._note_failed(results)
+                break
             first = False
             if stop.is_set() and pause >= 1.0:
                 raise QueueError("Redis does not take the last decisions; they will be made again after a restart")
@@ -826,28 +826,25 @@ class Engine:
             return
         try:
             await self._fence()
-            async with self._log.pipeline(transaction=True) as pipe:
-                for field, content in self._lists.unsaved.items():
-                    if content is None:
-                        pipe.hdel(self._keys.lists, field)
-                    else:
-                        pipe.hset(self._keys.lists, field, content)
-                now = time.time() + self._skew
-                for item in self._control_refused:
-                    entry = encode_quarantined(item, now)
-                    pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN, approximate=True)  # type: ignore[arg-type]
-                killed = "1" if self._decider.killed else "0"
-                positions: dict[Any, Any] = {asked.field: asked.position for asked in self._asked}
-                pipe.hset(self._keys.position, mapping={**positions, "killed": killed})
-                results = await pipe.execute(raise_on_error=False)
+            pipe = self._wire.transaction()
+            for field, content in self._lists.unsaved.items():
+                if content is None:
+                    pipe.hdel(self._keys.lists, field)
+                else:
+                    pipe.hset(self._keys.lists, field, content)
+            now = time.time() + self._skew
+            for item in self._control_refused:
+                entry = encode_quarantined(item, now)
+                pipe.xadd(self._keys.quarantine, entry, maxlen=QUARANTINE_MAXLEN)
+            killed = "1" if self._decider.killed else "0"
+            positions: dict[Any, Any] = {asked.field: asked.position for asked in self._asked}
+            pipe.hset(self._keys.position, mapping={**positions, "killed": killed})
+            results = await pipe.execute()
         except REDIS_ERRORS as error:
             self._counts["redis_errors"] += 1
             _LOG.warning("what control entries came to could not be written, trying again: %s", error)
             return
-        failed = [result for result in results if isinstance(result, Exception)]
-        if failed:
-            self._counts["commands_refused"] += len(failed)
-            _LOG.error("Redis refused %d of %d commands, first: %s", len(failed), len(results), failed[0])
+        self._note_failed(results)
         for item in self._control_refused:
             self._counts["quarantine." + item.code] += 1
         self._lists.unsaved.clear()

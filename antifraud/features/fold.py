@@ -203,8 +203,9 @@ class Fold:
         lost = np.zeros(setups, np.int64)
         if not codes:
             return Folded(values, duplicate, np.empty(0))
-        times = np.array([event.ts for event in events], np.float64)
-        if not math.isfinite(times.sum()):
+        at = [event.ts for event in events]
+        times = np.array(at, np.float64)
+        if not math.isfinite(sum(at)):
             raise ValueError("an event without a finite time; check_event refuses such events")
         if self.began != self.began:
             self.began = events[0].ts
