@@ -1,14 +1,14 @@
-"""What calls see while parts of the chain fail under load: engine, Redis, Kamailio, clock.
+"""What calls see while parts of the chain fail under load: engine, Redis, Kamailio, clock, desk.
 
     python -m benchmarks.chaos --rate 300 --mode async
 
 A real Kamailio with block list and dialogs, its agent, the engine, Redis with its log on disk, and SIPp as load. Beside
-the load one caller after another is measured: calls that a rule blocks, and calls to the rescue service. Each failure
-lasts a few seconds; then the next one comes. Numbers are blocked and cleared all the while; at the end the list in the
-switch is compared with the register, and every command with its outcomes. JSON on standard output; exit code 1 when a
-call waited longer than its deadline and 50 ms while Kamailio ran, an emergency call did not pass, the lists differ, a
-command has no outcome, or the clock could not be stepped (Debian's libfaketime is not there). Desks that are full or
-gone are in tests/e2e/test_desk.py and test_kamailio_async.py.
+the load one caller after another is measured: calls that a rule blocks, calls that are diverted, and calls to the
+rescue service. Each failure lasts a few seconds; then the next one comes. Numbers are blocked and cleared all the
+while; at the end the list in the switch is compared with the register, and every command with its outcomes. JSON on
+standard output; exit code 1 when a call waited longer than its deadline and 50 ms while Kamailio ran, an emergency call
+did not pass, a call that found no desk did not go on with a label, the lists differ, a command has no outcome, or the
+clock could not be stepped (Debian's libfaketime is not there).
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ from typing import Any, Final
 
 from antifraud.queues import Keys
 from antifraud.queues.commands import BlockRequest, decode_block, decode_outcome, encode_request
-from benchmarks.kamailio import KINDS, SWITCH, configuration, numbers, quantiles, uas
+from benchmarks.kamailio import KINDS, LABELLED, SWITCH, numbers, quantiles, uas
 from sip_adapters.switches.kamailio import KamailioSwitch
-from tests.e2e.processes import SHARD, Kamailio, Process, RedisServer, SipClient, free_port, program
+from tests.e2e.processes import ROOT, SHARD, Kamailio, Process, RedisServer, SipClient, free_port, program
 from tests.engine_process import EngineProcess
 
 DEADLINE_MS: Final = 150
 TOLERATED_MS: Final = DEADLINE_MS + 50
+DESK_MS: Final = 600
+"""How long the switch lets a desk say nothing before the call goes on to the callee."""
+SCANNER: Final = {b"User-Agent": b"friendly-scanner"}
+FOREIGN, FORGED = b"<sip:+44207946%04d@example.test>", b"<sip:+77172599%03d@example.test>"
 LIBRARY: Final = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 UAC: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <scenario name="load">
@@ -56,6 +60,7 @@ UAC: Final = """<?xml version="1.0" encoding="UTF-8"?>
   <recv response="100" optional="true"/>
   <recv response="608" optional="true" next="1"/>
   <recv response="480" optional="true" next="1"/>
+  <recv response="484" optional="true" next="1"/>
   <recv response="486"/>
   <label id="1"/>
   <send><![CDATA[
@@ -76,9 +81,9 @@ UAC: Final = """<?xml version="1.0" encoding="UTF-8"?>
 class Prober(threading.Thread):
     """Places calls one after another: (when it began, seconds, status); status 0 is no answer within two seconds."""
 
-    def __init__(self, port: int, callee: bytes, agent: str) -> None:
+    def __init__(self, port: int, callee: bytes, caller: bytes, headers: dict[bytes, bytes]) -> None:
         super().__init__(daemon=True)
-        self._port, self._callee, self._agent = port, callee, agent
+        self._port, self._callee, self._caller, self._headers = port, callee, caller, headers
         self.stopped = threading.Event()
         self.found: list[tuple[float, float, int]] = []
 
@@ -86,14 +91,34 @@ class Prober(threading.Thread):
         while not self.stopped.is_set():
             with SipClient(self._port) as client:
                 begun = time.monotonic()
-                caller = b"<sip:+44207946%04d@example.test>" % (len(self.found) % 10_000)
+                caller = self._caller % (len(self.found) % 1_000)
                 try:
-                    headers = {b"User-Agent": self._agent.encode()}
-                    answer = client.invite(self._callee, from_=caller, headers=headers, seconds=2.0)
+                    answer = client.invite(self._callee, from_=caller, headers=self._headers, seconds=2.0)
                     self.found.append((begun, answer.seconds, answer.status))
                 except (AssertionError, OSError):
                     self.found.append((begun, 2.0, 0))
             time.sleep(0.01)
+
+    def during(self, begun: float, ended: float) -> tuple[list[float], Counter[int]]:
+        """Milliseconds and answers of the calls that began in this time."""
+        calls = [(seconds * 1000, status) for t, seconds, status in self.found if begun <= t < ended]
+        return [ms for ms, _ in calls], Counter(status for _, status in calls)
+
+
+def configuration(directory: Path, desk: int) -> Path:
+    """The shipped configuration with a desk at port ``desk`` that takes as many as it says; others get a label."""
+    shutil.copytree(ROOT / "config", directory / "config")
+    default = directory / "config" / "default.yaml"
+    text = default.read_text(encoding="utf-8")
+    desks = f'\ndesks:\n  one: {{target: "sip:desk@127.0.0.1:{desk}"}}\n'
+    assert "\ndesks: {}\n" in text
+    default.write_text(text.replace("\ndesks: {}\n", desks), encoding="utf-8")
+    (directory / "config" / "regions" / "KZ-75.yaml").write_text(
+        "name: {en: Almaty, ru: Алматы, kk: Алматы}\n"
+        "policy: {ceiling: block, desk: {queues: [one], overflow: label}}\n",
+        encoding="utf-8",
+    )
+    return directory / "config"
 
 
 class DurableRedis(RedisServer):
@@ -121,7 +146,8 @@ class Chain:
         hop, hop_port = uas(directory, 486)
         desk, desk_port = uas(directory, 480)
         stack.callback(hop.stop)
-        stack.callback(desk.stop)
+        stack.callback(desk.stop, signal.SIGKILL)
+        self.desk = desk
         self.redis = DurableRedis(directory).start()
         stack.callback(self.redis.stop)
         self.config = configuration(directory, desk_port)
@@ -130,7 +156,8 @@ class Chain:
         self.rpc = directory / "rpc.sock"
         defines = {
             **SWITCH, "ANTIFRAUD_DEADLINE_MS": str(DEADLINE_MS), "ANTIFRAUD_BLOCKLIST": "1", "ANTIFRAUD_DIALOGS": "1",
-            "ANTIFRAUD_RPC_SOCKET": f'"{self.rpc}"', **({"ANTIFRAUD_ASYNC": "1"} if mode == "async" else {}),
+            "ANTIFRAUD_DESK_MS": str(DESK_MS), "ANTIFRAUD_RPC_SOCKET": f'"{self.rpc}"',
+            **({"ANTIFRAUD_ASYNC": "1"} if mode == "async" else {}),
         }  # fmt: skip
         # Kamailio alone has the clock that is stepped.
         environment = {"LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1"}
@@ -166,6 +193,11 @@ class Chain:
 
     def step_clock(self, by: str) -> None:
         self.clock.write_text(by)
+
+    def desk_has(self, free: int) -> None:
+        """The desk says how many people are free."""
+        with self.redis.client() as client:
+            client.xadd(Keys(SHARD).desk_state, {"desk": "one", "free": str(free)})
 
 
 def requests(chain: Chain, stop: threading.Event, asked: list[int]) -> None:
@@ -229,9 +261,10 @@ def main() -> int:
         stop, entries = threading.Event(), []  # type: ignore[var-annotated]
         asking = threading.Thread(target=requests, args=(chain, stop, entries), daemon=True)
         asking.start()
-        probes = [Prober(chain.switch.port, b"77000000002", "friendly-scanner") for _ in range(3)]
-        rescue = Prober(chain.switch.port, b"112", "friendly-scanner")
-        for one in (*probes, rescue):
+        port = chain.switch.port
+        probes = [Prober(port, b"77000000002", FOREIGN, SCANNER) for _ in range(3)]
+        diverted, rescue = Prober(port, b"77000000002", FORGED, {}), Prober(port, b"112", FOREIGN, SCANNER)
+        for one in (*probes, diverted, rescue):
             one.start()
         moments: list[tuple[str, float, float]] = []
 
@@ -256,11 +289,14 @@ def main() -> int:
         if chain.stepping:
             during("clock an hour ahead", lambda: chain.step_clock("+3600"), lambda: chain.step_clock("+0"))
             during("clock an hour back", lambda: chain.step_clock("-3600"), lambda: chain.step_clock("+0"))
+        during("desk full", lambda: chain.desk_has(0), lambda: chain.desk_has(90_000))
+        during("desk gone", lambda: chain.desk.send(signal.SIGSTOP), lambda: chain.desk.send(signal.SIGCONT))
+        during("after the desk", nothing, nothing)
         during("kamailio restarted", chain.switch.stop, lambda: chain.switch.start() and None, 1.0)
         during("after kamailio", nothing, nothing, 8)
         stop.set()
         asking.join()
-        for one in (*probes, rescue):
+        for one in (*probes, diverted, rescue):
             one.stopped.set()
             one.join(5)
         load.stop(signal.SIGKILL)
@@ -275,29 +311,33 @@ def main() -> int:
         wanted = {one.number for one in register if one.state == "blocked" and one.holds(time.time())}
         held = set(asyncio.run(listed(chain.rpc)))
         rows_out = {}
-        held_up = 0
+        held_up = lost = astray = 0
         for name, begun, ended in moments:
-            calls = [(s, status) for one in probes for t, s, status in one.found if begun <= t < ended]
-            rescued = [(s, status) for t, s, status in rescue.found if begun <= t < ended]
-            # While Kamailio itself is away nobody answers; SIP repeats the INVITE.
-            away = name == "kamailio restarted"
-            late = sum(1 for s, _ in calls if s * 1000 > TOLERATED_MS)
-            held_up += 0 if away else late
+            spent, answers = [], Counter()  # type: ignore[var-annotated]
+            for one in probes:
+                ms, statuses = one.during(begun, ended)
+                spent += ms
+                answers += statuses
+            rescue_ms, rescued = rescue.during(begun, ended)
+            # What was under way when the desk came or went may have seen either.
+            desk_ms, at_desk = diverted.during(begun + 0.5, ended - 0.5)
+            late = sum(1 for ms in spent if ms > TOLERATED_MS)
+            if name != "kamailio restarted":  # while Kamailio itself is away nobody answers; SIP repeats the INVITE
+                held_up += late
+                lost += sum(count for status, count in rescued.items() if status != 486)
+            if name in ("desk full", "desk gone"):
+                most = TOLERATED_MS + (DESK_MS if name == "desk gone" else 0)
+                astray += sum(count for status, count in at_desk.items() if status != LABELLED)
+                held_up += sum(1 for ms in desk_ms if ms > most)
             rows_out[name] = {
-                "ms": quantiles([s * 1000 for s, _ in calls]),
-                "status": dict(Counter(str(status) for _, status in calls)),
-                "over_deadline_and_50_ms": late,
-                "emergency_ms": quantiles([s * 1000 for s, _ in rescued]),
-                "emergency_status": dict(Counter(str(status) for _, status in rescued)),
-            }
-        lost = sum(
-            count for name, row in rows_out.items() if name != "kamailio restarted"
-            for status, count in row["emergency_status"].items() if status != "486"
-        )  # fmt: skip
+                "ms": quantiles(spent), "status": dict(answers), "over_deadline_and_50_ms": late,
+                "emergency_ms": quantiles(rescue_ms), "emergency_status": dict(rescued),
+                "diverted_ms": quantiles(desk_ms), "diverted_status": dict(at_desk),
+            }  # fmt: skip
         finals = Counter(one.id for one in results if one.result in ("done", "superseded", "expired"))
         result = {
             "benchmark": "chaos", "mode": asked.mode, "rate": asked.rate, "load": os.getloadavg()[0],
-            "moments": rows_out, "held_up": held_up, "emergency_calls_lost": lost,
+            "moments": rows_out, "held_up": held_up, "emergency_calls_lost": lost, "found_no_desk_and_no_label": astray,
             "requests": len(entries), "register_blocked": len(wanted), "switch_blocks": len(held),
             "only_in_register": len(wanted - held), "only_in_switch": len(held - wanted),
             "commands": commands, "outcomes": dict(Counter(one.result for one in results)),
@@ -305,7 +345,7 @@ def main() -> int:
         }  # fmt: skip
         print(json.dumps(result, indent=1))
         unfinished = len(finals) != commands or pending["pending"] > 0
-        return int(bool(held_up or lost or wanted != held or unfinished or not chain.stepping))
+        return int(bool(held_up or lost or astray or wanted != held or unfinished or not chain.stepping))
 
 
 if __name__ == "__main__":

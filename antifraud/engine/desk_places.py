@@ -88,6 +88,11 @@ class DeskPlaces:
                 bad.append((entry, EventError("desk-unknown", f"there is no desk {name[:64]!r}; config/ has {known}")))
         return bad
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether ``write`` has anything to add."""
+        return bool(self._board.changes or self._unsaid or self._moved)
+
     def write(self, pipe: Any) -> None:
         """Add to a transaction what has changed since the last one that succeeded."""
         changes = self._board.changes

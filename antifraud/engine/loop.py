@@ -84,6 +84,8 @@ _OBEYED_AT_A_TIME: Final = 1_000
 _LEARNT: Final = 200_000
 """How many decisions are read again after a start, at most."""
 _SWEEP_S: Final = 0.1
+_UNWRITTEN_S: Final = 0.05
+"""How long the position may be behind when nothing but it is to be written."""
 _SWITCH_S: Final = 0.0005
 """How long another thread may keep the loop waiting for the interpreter: one that takes in a large list, say."""
 _STOPPING: Final = (Verdict.DIVERT.word, Verdict.BLOCK.word)
@@ -139,6 +141,7 @@ class Engine:
         self._snapshots = SnapshotStore(options.snapshot_dir, options.shard)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._position = "0-0"
+        self._unwritten_since = 0.0  # monotonic s; 0 when Redis has the position
         # The kill switch is in a stream of its own, so that no number of list changes can keep it waiting.
         self._asked = (
             ControlStream(self._keys.control, "control", OPERATIONS),
@@ -196,6 +199,8 @@ class Engine:
                 if self._options.watch_rules_s > 0:
                     beside.append(asyncio.create_task(self._watch_rules()))
                 await self._serve(stop)
+                if self._unwritten_since:
+                    await self._commit(self._position, (), (), (), (), 0, stop)
                 await self._finish_snapshot()
                 await self._flush_counts()
             finally:
@@ -592,6 +597,8 @@ class Engine:
                 break
             if entries is not None:
                 await self._batch(entries, stop)
+            elif self._unwritten_since:
+                await self._commit(self._position, (), (), (), (), 0, stop)
             self._take_reloaded()
             await self._take_written()
             self._snapshots.mend(self._decider.fold)
@@ -626,7 +633,16 @@ class Engine:
         decisions = self._decider.decide_prepared(prepared)
         self._take_intercepted(self._interceptor.follow(prepared, times, decisions))
         setups = [item.event for item in prepared if item.event.kind.value == "setup"]
-        await self._commit(entries[-1][0].decode(), setups, arrivals, decisions, bad, len(entries), stop)
+        position = entries[-1][0].decode()
+        if not (setups or bad or self._intercepted or self._blocks.unsaved or self._places.unsaved):
+            # Nothing to tell anybody. A restart from the position before would fold the same to the same.
+            now = time.monotonic()
+            self._unwritten_since = self._unwritten_since or now
+            if now - self._unwritten_since < _UNWRITTEN_S:
+                self._position = position
+                self._counts["events"] += len(entries)
+                return
+        await self._commit(position, setups, arrivals, decisions, bad, len(entries), stop)
 
     def _arrival(self, entry_id: bytes) -> float:
         """When the log took an entry, epoch s: its id or, where that lies ahead of Redis' own clock, that clock.
@@ -720,6 +736,7 @@ class Engine:
             pause = min(pause * 2, 1.0)
             await self._trim(quiet=True)
         self._position = position
+        self._unwritten_since = 0.0
         self._note_blocks_saved()
         self._places.written()
         counts["events"] += entries

@@ -28,7 +28,7 @@ _MULTI: Final = _packed("MULTI")
 _EXEC: Final = _packed("EXEC")
 
 
-class Wire(asyncio.Protocol):
+class Wire:
     """A connection that is made when it is first needed, and again after it was lost. One request at a time.
 
     ``timeout_s``: for an answer, beside the time that the request itself may wait. Whatever goes wrong is raised as
@@ -37,11 +37,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, client: aredis.Redis, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
-        self._writer: asyncio.StreamWriter | None = None
-        self._parser = hiredis.Reader()
-        self._answers: list[Any] = []
-        self._wanted = 0
-        self._waiting: asyncio.Future[list[Any]] | None = None
+        self._link: _Link | None = None
 
     # -- requests ------------------------------------------------------------------------------------------------
 
@@ -73,31 +69,16 @@ class Wire(asyncio.Protocol):
 
     async def aclose(self) -> None:
         """Close the connection."""
-        self._lose(redis_errors.ConnectionError("closed"))
-
-    # -- the connection ------------------------------------------------------------------------------------------
+        if self._link is not None:
+            self._link.lose(redis_errors.ConnectionError("closed"))
 
     async def _ask(self, packed: bytes, answers: int, waits_s: float = 0.0) -> list[Any]:
-        writer = self._writer
-        if writer is None or writer.is_closing():
-            writer = await self._connect()
-        loop = asyncio.get_running_loop()
-        self._answers, self._wanted = [], answers
-        self._waiting = waiting = loop.create_future()
-        late = redis_errors.TimeoutError(f"no answer in {self._timeout_s + waits_s:g} s")
-        timer = loop.call_later(self._timeout_s + waits_s, self._lose, late)
-        try:
-            writer.write(packed)
-            return [_known(answer) for answer in await waiting]
-        except BaseException:
-            self._lose(redis_errors.ConnectionError("given up"))
-            raise
-        finally:
-            timer.cancel()
-            self._waiting = None
+        link = self._link
+        if link is None or link.lost:
+            self._link = link = await self._connect()
+        return await link.ask(packed, answers, self._timeout_s + waits_s)
 
-    async def _connect(self) -> asyncio.StreamWriter:
-        self._lose(redis_errors.ConnectionError("connecting again"))
+    async def _connect(self) -> _Link:
         pool: Any = self._client.connection_pool
         connection: Any = pool.make_connection()
         await connection.connect()
@@ -106,20 +87,47 @@ class Wire(asyncio.Protocol):
             raise QueueError("this redis-py keeps its connections in another way", hint="install the locked packages")
         # Ours from here on: redis-py must neither read from it nor close it.
         connection._reader = connection._writer = None  # noqa: SLF001
-        self._parser = hiredis.Reader()
-        self._writer = writer
-        writer.transport.set_protocol(self)
-        return writer
+        return _Link(writer)
 
-    def _lose(self, why: Exception) -> None:
+
+class _Link(asyncio.Protocol):
+    """One connection, taken over from ``writer`` until it is lost."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer  # kept, for it would close the transport when nobody had it any more
+        self._parser = hiredis.Reader()
+        self._answers: list[Any] = []
+        self._wanted = 0
+        self._waiting: asyncio.Future[list[Any]] | None = None
+        self.lost = False
+        writer.transport.set_protocol(self)
+
+    async def ask(self, packed: bytes, answers: int, seconds: float) -> list[Any]:
+        """Send ``packed``, and wait up to ``seconds`` for so many answers; errors among them are exceptions."""
+        loop = asyncio.get_running_loop()
+        self._answers, self._wanted = [], answers
+        self._waiting = waiting = loop.create_future()
+        timer = loop.call_later(seconds, self._too_late, seconds)
+        try:
+            self._writer.transport.write(packed)
+            return [_known(answer) for answer in await waiting]
+        except BaseException:
+            self.lose(redis_errors.ConnectionError("given up"))
+            raise
+        finally:
+            timer.cancel()
+            self._answers, self._waiting = [], None
+
+    def lose(self, why: Exception) -> None:
         """Close the connection; whoever waits for an answer is told ``why`` there is none."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.transport.abort()
+        if not self.lost:
+            self.lost = True
+            self._writer.transport.abort()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(why)
 
-    # -- asyncio.Protocol ----------------------------------------------------------------------------------------
+    def _too_late(self, waited_s: float) -> None:
+        self.lose(redis_errors.TimeoutError(f"no answer in {waited_s:g} s"))
 
     def data_received(self, data: bytes) -> None:
         """Part of an answer has come."""
@@ -130,16 +138,17 @@ class Wire(asyncio.Protocol):
                 if not isinstance(answer, hiredis.PushNotification):
                     self._answers.append(answer)
         except hiredis.HiredisError as error:
-            self._lose(redis_errors.InvalidResponse(f"not the Redis protocol: {error}"))
+            self.lose(redis_errors.InvalidResponse(f"not the Redis protocol: {error}"))
             return
         if waiting is None or len(self._answers) > self._wanted:
-            self._lose(redis_errors.InvalidResponse("an answer that nobody asked for"))
+            if self._answers:
+                self.lose(redis_errors.InvalidResponse("an answer that nobody asked for"))
         elif len(self._answers) == self._wanted and not waiting.done():
             waiting.set_result(self._answers)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The other side, or ``_lose``, has closed the connection."""
-        self._lose(redis_errors.ConnectionError(f"connection lost: {exc or 'closed by Redis'}"))
+        """The other side, or ``lose``, has closed the connection."""
+        self.lose(redis_errors.ConnectionError(f"connection lost: {exc or 'closed by Redis'}"))
 
 
 class Transaction:

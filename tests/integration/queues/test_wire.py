@@ -147,6 +147,7 @@ async def test_nobody_there_is_an_error(unused_tcp_port: int) -> None:
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not the Redis protocol"),
         (b"*-1\r\n*-1\r\n", "nobody asked for"),
         (b">2\r\n+invalidate\r\n*-1\r\n*-1\r\n", ""),
+        (b">2\r\n+inval|idate\r\n*-1\r\n*|-1\r\n|>2\r\n+invalidate\r\n*-1\r\n", ""),
         (b"$999999999\r\nabc", "no answer in"),
         (b"", "connection lost"),
     ],
@@ -162,7 +163,9 @@ async def test_a_server_that_says_something_else(said: bytes, why: str) -> None:
         served.append(task)
         while line := await reader.read(65_536):
             if b"XREAD" in line:
-                writer.write(said)
+                for part in said.split(b"|"):
+                    writer.write(part)
+                    await asyncio.sleep(0.02)
                 if not said:
                     break
             elif b"PING" in line:
@@ -181,6 +184,9 @@ async def test_a_server_that_says_something_else(said: bytes, why: str) -> None:
                 await asyncio.wait_for(wire.read({"log": "0-0"}, count=1, block_ms=1), 10)
         else:
             assert await wire.read({"log": "0-0"}, count=1, block_ms=1) == {}
+            await asyncio.sleep(0.1)
+            assert await wire.read({"log": "0-0"}, count=1, block_ms=1) == {}
+            assert len(served) == 1, "one connection"
     finally:
         await wire.aclose()
         await client.aclose()

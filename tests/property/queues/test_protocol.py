@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ from antifraud.queues import (
     encode_reply,
     waiting_switch,
 )
+from antifraud.queues.protocol import MAX_FIELDS, _clean, _unpack
 
 PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=40)
 SECONDS = st.floats(0, 1e6, allow_nan=False)
@@ -56,6 +57,25 @@ def test_flat_round_trip(event: CallEvent) -> None:
 def test_packed_round_trip(event: CallEvent) -> None:
     packed = "&".join(f"{name}={quote(value, safe='')}" for name, value in encode_event(event).items())
     assert decode_event({b"q": packed.encode()}) == event
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "b", "=", "&", "+", "%", "%41", "%3D", "%26", "%2", "%zz", "%C3", "%A9", "é", "\n", ";"]),
+        max_size=40,
+    )
+    .map("".join)
+    .map(str.encode)
+    | st.binary(max_size=60)
+)
+def test_packed_fields_are_read_as_the_standard_library_reads_them(packed: bytes) -> None:
+    pairs = parse_qsl(packed.decode("utf-8", "replace"), errors="replace")
+    expected = {name: _clean(value) for name, value in pairs}
+    if packed.count(b"&") >= MAX_FIELDS or len(expected) < len(pairs):
+        with pytest.raises(EventError):
+            _unpack(packed)
+    else:
+        assert _unpack(packed) == expected
 
 
 @given(
