@@ -21,6 +21,7 @@ from antifraud.cli.run_time_lists import moment_text, redis_url
 from antifraud.domain import EventError, QueueError, UsageError
 
 if TYPE_CHECKING:
+    from antifraud.numbering import NumberFacts, Numbering
     from antifraud.queues import Keys
     from antifraud.queues.commands import Block, BlockRequest
     from antifraud.settings import Settings
@@ -30,6 +31,8 @@ _WAIT_S: Final = 5.0
 _AT_ONCE: Final = 1_000
 _BEFORE_S: Final = 60.0
 """How much earlier than the engine's clock an outcome's entry may look: outcomes are searched back to there."""
+_MOST_DIGITS: Final = 15  # ITU-T E.164, 6.2.1
+_BY_RULE: Final = "a rule stops calls that show such things: it reads {}"
 Found = TypeVar("Found")
 
 
@@ -144,8 +147,13 @@ def add(numbers: tuple[str, ...], until: str, region: str, who: str, why: str, a
     """
     settings = read_settings(where)
     ends = _until(until)
-    asked = [(plain, {"number": plain, "until": ends, "region": region}) for plain in _numbers(numbers, settings)]
+    numbering = build_numbering(settings, warm=False)
+    known = {facts.number: facts for facts in (_facts(text, numbering) for text in numbers)}
+    asked = [(plain, {"number": plain, "until": ends, "region": region}) for plain in known]
     answers = _send(settings, "block", asked, who, why, wait_for_switches=False)
+    for answer in answers:
+        if answer.state != "refused" and doubts(known[answer.subject]):
+            click.echo(doubts(known[answer.subject]), err=True)
     _report(answers, "blocked", as_json)
 
 
@@ -364,19 +372,60 @@ def _numbers(texts: Sequence[str], settings: Settings) -> list[str]:
 
 def _number(text: str, settings: Settings) -> str:
     """The number as calls carry it."""
+    return _facts(text, build_numbering(settings, warm=False)).number
+
+
+def _facts(text: str, numbering: Numbering) -> NumberFacts:
+    """What is known of the number; UsageError when no call ever carries one that a block could meet."""
     from antifraud.queues.commands import is_number
 
     plain = "".join(char for char in text if char not in " ()\u00a0-")
-    facts = build_numbering(settings, warm=False).facts(plain[:128])
-    number = facts.number
+    facts = numbering.facts(plain[:128])
     if facts.emergency or facts.short:
         what = "an emergency number" if facts.emergency else "a short code"
         raise UsageError(f"{text!r} is {what} and is never blocked", hint="name a subscriber's number in full with +")
-    if not is_number(number):
+    if is_number(facts.number):
+        return facts
+    if facts.kind == "alphanumeric":
+        raise UsageError(f"{text[:40]!r} is a name, and only numbers are blocked", hint=_BY_RULE.format("caller_raw"))
+    if facts.kind == "anonymous" and plain:
         raise UsageError(
-            f"{text!r} is no number that can be blocked", hint="write it in full with +, or as it is dialled here"
+            f"{text[:40]!r} withholds the number, and only numbers are blocked",
+            hint=_BY_RULE.format("caller_anonymous"),
         )
-    return number
+    digits = facts.number.removeprefix("+")
+    if len(digits) > _MOST_DIGITS:
+        raise UsageError(
+            f"{text[:40]!r} has more than {_MOST_DIGITS} digits, and no number that can be blocked has",
+            hint=f"check the digits; {_BY_RULE.format('caller_possible')}",
+        )
+    if facts.kind == "unknown" and plain.startswith("+") and digits:
+        raise UsageError(
+            f"{text!r} begins with no country's code, or ends right behind it: no call is known by such a number",
+            hint=f"check the digits; {_BY_RULE.format('caller_kind')}",
+        )
+    raise UsageError(
+        f"{text!r} is no number that can be blocked", hint="write it in full with +, or as it is dialled here"
+    )
+
+
+def doubts(facts: NumberFacts) -> str:
+    """Why it looks as if nobody had this number, as people see it; empty where somebody may have it.
+
+    It is blocked all the same, for calls do show such numbers.
+    """
+    if facts.valid:
+        return ""
+    number, whose = facts.number, f"of {facts.country}" if facts.country else "that begins like this"
+    what = (
+        f"{number} is in no range {f'of {facts.country} ' if facts.country else ''}that is known to be given out"
+        if facts.possible
+        else f"{number} has {len(number) - 1} digits, and no number {whose} has that length"
+    )
+    return (
+        f"warning: {what}; it is blocked all the same, for forgers show such numbers\n"
+        f"    if that was a slip: antifraud blocks forget {number} --why …"
+    )
 
 
 def _until(text: str) -> float:

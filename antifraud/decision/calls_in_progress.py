@@ -4,6 +4,9 @@ A call is followed from its setup to its release. It is looked at when it is ans
 talk (*tick*), and when somebody reports one of its parties. Times are those at which the log took an event, one clock
 for all switches: the clock of a switch that is wrong must not make a short call look long.
 
+Whoever calls chooses the Call-ID, and may give it to several calls at a time. Each of them is followed, and the end of
+one is not taken for that of another.
+
 The table is bounded by count and age; what is forgotten is only not intercepted.
 """
 
@@ -24,6 +27,8 @@ MOST_AGE_S: Final = 4 * 3_600.0
 TICK_S: Final = 10.0
 MOST_OF_ONE_NUMBER: Final = 256
 """How many calls of one number are looked at because of one report."""
+MOST_WITH_ONE_ID: Final = 64
+"""How many calls of one switch are followed that have the same Call-ID."""
 MOST_DUE: Final = 1_024
 """How many calls are looked at in one turn because their time has come or somebody reports their numbers: setups that
 wait are decided in the same turn. The others whose time has come follow in the next; those reported are counted."""
@@ -35,8 +40,8 @@ _SETUP: Final = EventKind.SETUP
 _ANSWER: Final = EventKind.ANSWER
 _RELEASE: Final = EventKind.RELEASE
 
-Key = tuple[str, str]
-"""The switch and its Call-ID."""
+Key = tuple[str, str, int]
+"""The switch, its Call-ID, and which of the calls that have this Call-ID at a time: 0, nearly always."""
 
 
 class OpenCall(msgspec.Struct, gc=False):
@@ -44,7 +49,8 @@ class OpenCall(msgspec.Struct, gc=False):
 
     ``event`` is the setup with its numbers normalised, ``score`` what the model said then. ``judged``: its decision is
     known and let it through; a call of which that is not known is never ended. ``fired`` are the rules that have hit
-    it, ``released`` whether a release was asked for.
+    it, ``released`` whether a release was asked for. ``place`` tells it from other calls with its Call-ID; a call that
+    is not ``passed_on`` went to a desk, and is never looked at.
     """
 
     event: CallEvent
@@ -55,11 +61,13 @@ class OpenCall(msgspec.Struct, gc=False):
     due: float = 0.0
     fired: tuple[str, ...] = ()
     released: bool = False
+    place: int = 0
+    passed_on: bool = True
 
     @property
     def key(self) -> Key:
         """Where it is found."""
-        return self.event.switch, self.event.call_id
+        return self.event.switch, self.event.call_id, self.place
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -77,6 +85,7 @@ class CallsInProgress:
     def __init__(self, *, most: int = MOST_CALLS, most_age_s: float = MOST_AGE_S, tick_s: float = TICK_S) -> None:
         self._most, self._most_age_s, self._tick_s = most, most_age_s, tick_s
         self._calls: dict[Key, OpenCall] = {}
+        self._places: dict[tuple[str, str], list[int]] = {}  # of the Call-IDs that more than one call has, or had
         self._of_number: dict[str, dict[Key, None]] = {}
         self._ticks: deque[tuple[float, Key]] = deque()
         self._moments: list[Moment] = []
@@ -88,8 +97,14 @@ class CallsInProgress:
         return len(self._calls)
 
     def get(self, switch: str, call_id: str) -> OpenCall | None:
-        """The call, if it goes on."""
-        return self._calls.get((switch, call_id))
+        """The call, if it goes on; of several with this Call-ID the first that is known to have been let through."""
+        found = self._with_id(switch, call_id)
+        return next((call for call in found if call.judged), found[0] if found else None)
+
+    def _with_id(self, switch: str, call_id: str) -> list[OpenCall]:
+        places = self._places.get((switch, call_id), (0,))
+        found = (self._calls.get((switch, call_id, place)) for place in places)
+        return [call for call in found if call is not None]
 
     @property
     def watched(self) -> frozenset[str]:
@@ -116,39 +131,73 @@ class CallsInProgress:
 
         ``decisions`` of the setups among them, in order; None where that is not known.
         """
-        calls = self._calls
+        calls, shared = self._calls, self._places
         known = iter(decisions) if decisions is not None else repeat(None)
         for item, at in zip(items, times, strict=True):
             event = item.event
             kind = event.kind
-            key = event.switch, event.call_id
+            key = event.switch, event.call_id, 0
             if kind is _SETUP:
                 decision = next(known)
-                if decision is not None and decision.verdict not in _PASSED_ON:
-                    continue
-                if key not in calls and item.row[_TRUNK_CLASS] != "desk":
-                    if len(calls) >= self._most:
-                        self._close(next(iter(calls)))
-                        self.counts["calls_forgotten.many"] += 1
-                    calls[key] = (
-                        OpenCall(event, at)
-                        if decision is None
-                        else OpenCall(event, at, decision.score, not decision.protected)
-                    )
+                if (decision is None or decision.verdict != "block") and item.row[_TRUNK_CLASS] != "desk":
+                    place: int | None = 0
+                    if key in calls or (shared and key[:2] in shared):
+                        place = self._place_for(event)
+                    if place is not None:
+                        self._begin(event, at, decision, place)
             elif kind is _ANSWER:
-                call = calls.get(key)
-                if call is not None and call.answered is None:
+                call = self._meant(event) if shared and key[:2] in shared else calls.get(key)
+                if call is not None and call.answered is None and call.passed_on:
                     call.answered, call.due = at, at + self._tick_s
                     if self._watched:
-                        self._enter(key, call)
+                        self._enter(call.key, call)
                         if "answer" in self._watched:
                             self._moments.append(Moment(call, "answer", at))
             elif kind is _RELEASE:
+                if shared and key[:2] in shared:
+                    key = self._meant(event).key
                 self._close(key)
             elif "report" in self._watched:
                 self._report(event, at)
         if times and times[-1] > self.now:
             self.now = times[-1]
+
+    def _begin(self, event: CallEvent, at: float, decision: Decision | None, place: int) -> None:
+        if len(self._calls) >= self._most:
+            self._close(next(iter(self._calls)))
+            self.counts["calls_forgotten.many"] += 1
+        call = OpenCall(event, at, place=place)
+        if decision is not None:
+            call.score, call.passed_on = decision.score, decision.verdict in _PASSED_ON
+            call.judged = call.passed_on and not decision.protected
+        if place:
+            self._places.setdefault((event.switch, event.call_id), [0]).append(place)
+        self._calls[call.key] = call
+
+    def _place_for(self, event: CallEvent) -> int | None:
+        """The place of another call with a Call-ID that is taken; None for the same call again, and for too many."""
+        found = self._with_id(event.switch, event.call_id)
+        if any(_is_same(call.event, event) for call in found):
+            return None
+        if len(found) >= MOST_WITH_ONE_ID:
+            self.counts["calls_forgotten.same_id"] += 1
+            return None
+        return found[-1].place + 1
+
+    def _meant(self, event: CallEvent) -> OpenCall:
+        """Which of several calls with one Call-ID was answered, or has ended.
+
+        One with the same numbers, if there is any; of these the one that began when the event says it did. An event
+        without these times means the last one that was answered, or was not, as it has to be.
+        """
+        found = self._with_id(event.switch, event.call_id)
+        found = [call for call in found if _has_numbers(call.event, event)] or found
+        release = event.kind is _RELEASE
+        if event.ring_s is not None and (event.talk_s is not None or not release):
+            began = event.ts - event.ring_s - (event.talk_s or 0.0 if release else 0.0)
+            return min(found, key=lambda call: abs(call.event.ts - began))
+        answered = release and event.talk_s != 0
+        return next((call for call in reversed(found) if (call.answered is not None) is answered), found[-1])
 
     def _enter(self, key: Key, call: OpenCall) -> None:
         """From now on it ticks, and is found by its numbers."""
@@ -161,7 +210,11 @@ class CallsInProgress:
 
     def _close(self, key: Key) -> None:
         call = self._calls.pop(key, None)
-        if call is None or not self._of_number:
+        if call is None:
+            return
+        if self._places:
+            self._leave(key)
+        if not self._of_number:
             return
         for number in (call.event.caller, call.event.callee):
             found = self._of_number.get(number)
@@ -169,6 +222,13 @@ class CallsInProgress:
                 found.pop(key, None)
                 if not found:
                     del self._of_number[number]
+
+    def _leave(self, key: Key) -> None:
+        places = self._places.get(key[:2])
+        if places is not None:
+            places.remove(key[2])
+            if places in ([], [0]):
+                del self._places[key[:2]]
 
     def _report(self, event: CallEvent, at: float) -> None:
         # What the engine itself writes into the log is no news of a call that goes on.
@@ -226,8 +286,15 @@ class CallsInProgress:
         """Have these calls and no others, oldest first."""
         self._calls.clear()
         self._moments.clear()
+        self._places.clear()
         for call in calls:
             self._calls[call.key] = call
+        for switch, call_id, place in self._calls:
+            if place:
+                self._places[switch, call_id] = []
+        if self._places:
+            for switch, call_id, place in self._calls:
+                self._places.get((switch, call_id), []).append(place)
         self._index()
 
     def open(self) -> Iterator[OpenCall]:
@@ -236,13 +303,25 @@ class CallsInProgress:
 
     def learn(self, decision: Decision) -> None:
         """Take what was decided, before a restart, of a call that is followed again."""
-        call = self._calls.get((decision.switch, decision.call_id))
-        if call is None:
-            return
-        if decision.on:
-            call.fired += tuple(reason.by for reason in decision.reasons if reason.by not in call.fired)
-            call.released = call.released or decision.verdict == "release"
-        elif decision.verdict not in _PASSED_ON:
-            self._close(call.key)
-        else:
-            call.score, call.judged = decision.score, not decision.protected
+        found = self._with_id(decision.switch, decision.call_id)
+        if len(found) > 1:
+            found = [call for call in found if _has_numbers(call.event, decision)]
+            if not decision.on:
+                found = [call for call in found if call.event.ts == decision.ts]
+        for call in found:
+            if decision.on:
+                call.fired += tuple(reason.by for reason in decision.reasons if reason.by not in call.fired)
+                call.released = call.released or decision.verdict == "release"
+            elif decision.verdict == "block":
+                self._close(call.key)
+            else:
+                call.score, call.passed_on = decision.score, decision.verdict in _PASSED_ON
+                call.judged = call.passed_on and not decision.protected
+
+
+def _has_numbers(setup: CallEvent, other: CallEvent | Decision) -> bool:
+    return setup.caller == other.caller and setup.callee == other.callee
+
+
+def _is_same(setup: CallEvent, again: CallEvent) -> bool:
+    return setup.ts == again.ts and _has_numbers(setup, again)

@@ -191,4 +191,6 @@ def interception_id(shard: str, call: OpenCall, on: str, rules: Sequence[str]) -
     """16 hex digits that follow from the call and the rules that hit it, so that a repeated decision is recognised."""
     event: CallEvent = call.event
     text = "\0".join((shard, event.switch, event.call_id, event.caller, event.callee, on, *sorted(rules)))
+    if call.place:  # another call may have the same Call-ID and the same numbers
+        text += f"\0{event.ts!r}"
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -37,13 +37,14 @@ def build_rig(
     next_hop: int = 0,
     by_socket: bool = False,
     clock: Path | None = None,
+    own: str = "",
 ) -> Rig:
     """Start Redis, a next hop and Kamailio in ``directory``; ``stack`` ends them in the opposite order."""
     redis = RedisServer(directory, acl).start()
     stack.callback(redis.stop)
     hop = stack.enter_context(NextHop())
     where = f"unix={redis.socket}" if by_socket else f"addr=127.0.0.1;port={redis.port}"
-    switch = Kamailio(directory, where, next_hop or hop.port, defines, clock).start()
+    switch = Kamailio(directory, where, next_hop or hop.port, defines, clock, own).start()
     stack.callback(switch.stop)
     return Rig(directory, redis, switch, hop, stack.enter_context(SipClient(switch.port)))
 

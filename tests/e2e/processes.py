@@ -201,10 +201,16 @@ class Kamailio:
         next_hop: int,
         defines: Mapping[str, str] | None = None,
         clock: Path | None = None,
+        own: str = "",
     ) -> None:
-        """``clock`` is a file that says how far its clock is from ours ("+3600"), and may be written any time."""
+        """``clock`` is a file that says how far its clock is from ours ("+3600"), and may be written any time; ``own``
+        is configuration of the operator's, behind that of example.cfg."""
         self._directory = directory
         self._clock = clock
+        self._config = SWITCH_DIR / "example.cfg"
+        if own:
+            self._config = directory / "own.cfg"
+            self._config.write_text(f'#!KAMAILIO\ninclude_file "{SWITCH_DIR / "example.cfg"}"\n{own}')
         self.port = free_port()
         self.defines = {
             "LISTEN": f"udp:127.0.0.1:{self.port}",
@@ -218,7 +224,7 @@ class Kamailio:
         run = self._directory / "kamailio-run"
         run.mkdir(exist_ok=True)
         command = [
-            program("kamailio"), "-f", str(SWITCH_DIR / "example.cfg"), "-DD", "-E", "-m", "256", "-M", "4",
+            program("kamailio"), "-f", str(self._config), "-DD", "-E", "-m", "256", "-M", "4",
             "-Y", str(run), "-w", str(run),
         ]  # fmt: skip
         for name, value in self.defines.items():
@@ -540,17 +546,20 @@ def run_sipp(
     )
 
 
-def start_sipp_uas(directory: Path, port: int, scenario: str = "uas_busy", calls: int = 0) -> Process:
+def start_sipp_uas(
+    directory: Path, port: int, scenario: str = "uas_busy", calls: int = 0, more: Sequence[str] = ()
+) -> Process:
     """The next hop for calls that go on: a SIPp that by default refuses every one with 486.
 
-    After ``calls`` calls it ends, with exit code 0 when all went as the scenario says; 0: never.
+    After ``calls`` calls it ends, with exit code 0 when all went as the scenario says; 0: never. ``more`` are further
+    options of SIPp.
     """
     work = directory / scenario
     work.mkdir()
     command = [
         program("sipp"), "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(port),
         "-cp", str(free_port()), "-nostdin", "-trace_err", "-error_file", str(work / "errors.log"),
-        "-buff_size", "2097152", *(["-m", str(calls)] if calls else []),
+        "-buff_size", "2097152", *(["-m", str(calls)] if calls else []), *more,
     ]  # fmt: skip
     process = Process("uas", command, work)
     time.sleep(0.5)

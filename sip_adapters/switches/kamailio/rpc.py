@@ -7,6 +7,7 @@ wrong: the switch may be another program, and what it tells of a call was writte
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -26,6 +27,9 @@ FULLEST_PAGE: Final = (131_000 - _SLOTS * _SLOT_BYTES) // _ENTRY_BYTES
 """Numbers of a page that certainly fit into one datagram."""
 
 _LARGEST_ID: Final = 2**31 - 1
+_MOST_FIELDS: Final = 32
+_SAME_DIGITS: Final = 7
+_DIGITS: Final = frozenset("0123456789")
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -49,13 +53,15 @@ class Party(msgspec.Struct, frozen=True):
 
 
 class Dialog(msgspec.Struct, frozen=True):
-    """A call that Kamailio follows. ``state``: 1 and 2 not answered, 3 and 4 answered, 5 ended."""
+    """A call that Kamailio follows. ``state``: 1 and 2 not answered, 3 and 4 answered, 5 ended. ``variables`` are those
+    of antifraud_dialogs.cfg, each an object with one name."""
 
     h_entry: int
     h_id: int
     call_id: str = msgspec.field(name="call-id")
     state: int = 0
     caller: Party = Party()
+    variables: list[dict[str, Any]] = []
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -120,11 +126,33 @@ def numbers(result: Any) -> list[tuple[str, float]]:
     return [(entry.name, _end(entry.value)) for slot in slots for entry in slot.slot if is_number(entry.name)]
 
 
-def dialog(result: Any) -> Dialog | None:
-    """The call out of ``dlg.dlg_list``; None when there is none."""
-    if isinstance(result, list):
-        result = result[0] if result else None
-    return _convert(result, Dialog, "dlg.dlg_list") if result else None
+def dialogs(result: Any) -> list[Dialog]:
+    """The calls out of ``dlg.list_match``."""
+    found: list[Dialog] = _convert(result, list[Dialog], "dlg.list_match")
+    return found
+
+
+def between(calls: list[Dialog], caller: str, callee: str) -> list[Dialog]:
+    """Those of ``calls`` between these numbers (E.164; empty: any), by how the numbers were presented to the switch.
+
+    All of them where none is: the numbers may have been presented in a way that nobody here can read.
+    """
+    return [call for call in calls if _is_between(call, caller, callee)] or calls
+
+
+def _is_between(call: Dialog, caller: str, callee: str) -> bool:
+    who = next((value for item in call.variables for name, value in item.items() if name == "antifraud_who"), "")
+    told = parse_qs(who, max_num_fields=_MOST_FIELDS) if isinstance(who, str) and who.count("&") < _MOST_FIELDS else {}
+    callers = told.get("asserted", []) + told.get("caller_raw", [])
+    return any(_ends_alike(raw, caller) for raw in callers or [""]) and any(
+        _ends_alike(raw, callee) for raw in told.get("callee_raw", [""])
+    )
+
+
+def _ends_alike(raw: str, number: str) -> bool:
+    """Whether the last digits are the same, however a prefix or separators are written."""
+    one, other = ("".join(char for char in text if char in _DIGITS)[-_SAME_DIGITS:] for text in (raw, number))
+    return not other or one == other or (len(other) < _SAME_DIGITS and one.endswith(other))
 
 
 def epoch(result: Any) -> str:

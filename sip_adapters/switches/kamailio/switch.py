@@ -23,9 +23,10 @@ from sip_adapters.switches.kamailio import rpc
 _LOG: Final = logging.getLogger("antifraud.agents.kamailio")
 _LONGEST_ID: Final = 250
 """Characters of a Call-ID that antifraud.cfg reports whole."""
-_MOST_DIALOGS: Final = 8
+_FEW: Final = 8
 _BYE_HEADERS: Final = "Reason: Q.850;cause=21\r\n"
 _STRANGERS: Final = 64
+_ENDING: Final = "antifraud_ending"
 
 
 class KamailioSwitch:
@@ -67,26 +68,44 @@ class KamailioSwitch:
                 for pair in rpc.numbers(await self._ask("htable.dump", name)):
                     yield pair
 
-    async def release(self, call_id: str, caller: str, callee: str) -> Literal["done", "gone"]:  # noqa: ARG002
+    async def release(self, call_id: str, caller: str, callee: str) -> Literal["done", "gone"]:
         if len(call_id) > _LONGEST_ID and "~" in call_id:
             raise RefusedError("the Call-ID was too long to be reported whole; the call cannot be found by it")
-        ended: set[tuple[int, int]] = set()
-        for _ in range(_MOST_DIALOGS):
-            found = rpc.dialog(await self._ask("dlg.dlg_list", call_id))
-            if found is None or found.call_id != call_id or (found.h_entry, found.h_id) in ended or found.state >= 5:
-                break
-            await self._end(found)
-            ended.add((found.h_entry, found.h_id))
-        return "done" if ended else "gone"
+        going_on = [call for call in await self._calls(call_id) if call.call_id == call_id and call.state < 5]
+        # Whoever calls chooses the Call-ID, and may give it to several calls: none of them is to stand before another,
+        # or to be ended in its place.
+        found = rpc.between(going_on, caller, callee)
+        trouble = ""
+        for call in found:
+            trouble = await self._end(call) or trouble
+        if trouble:
+            # It may have been answered or ended in between: another look tells.
+            raise UnreachableError(f"the call was not ended: {trouble}")
+        return "done" if found else "gone"
 
-    async def _end(self, call: rpc.Dialog) -> None:
+    async def _calls(self, call_id: str) -> list[rpc.Dialog]:
+        """All calls with this Call-ID; ``dlg.dlg_list`` would answer with the last one alone."""
+        most = _FEW
+        while True:
+            found = await self._question("dlg.list_match", "callid", "eq", call_id, most)
+            if isinstance(found, rpc.Fault):
+                if found.code == 404:
+                    return []
+                raise _refused("dlg.list_match", found)
+            calls = rpc.dialogs(found)
+            if len(calls) < most:
+                return calls
+            most *= 4
+
+    async def _end(self, call: rpc.Dialog) -> str:
+        """What the switch says when it does not."""
         if call.state >= 3:  # answered, whether the caller has acknowledged it or not
+            # Told first, or an answer to the first BYE may come before the second is sent: see antifraud_dialogs.cfg.
+            await self._question("htable.sets", _ENDING, call.call_id, "1")
             found = await self._question("dlg.end_dlg", call.h_entry, call.h_id, _BYE_HEADERS)
         else:
             found = await self._question("tm.cancel", call.call_id, call.caller.cseq or "1")
-        if isinstance(found, rpc.Fault):
-            # It may have been answered or ended in between: another look tells.
-            raise UnreachableError(f"the call was not ended: the switch says {found.code} {found.message}")
+        return f"the switch says {found.code} {found.message}" if isinstance(found, rpc.Fault) else ""
 
     async def close(self) -> None:
         if self._socket is not None:

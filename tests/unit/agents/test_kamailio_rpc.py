@@ -40,13 +40,33 @@ def test_answers_of_a_real_kamailio() -> None:
     )
     assert rpc.numbers(rpc.answer(dump, 7)) == [("+77010000001", 1796069373.0), ("+77010000101", 7.0)]
     assert rpc.numbers(rpc.answer(b'{"jsonrpc":"2.0","result":[],"id":7}', 7)) == []
-    nobody = b'{"jsonrpc":"2.0","result":{},"id":1}'
-    assert rpc.dialog(rpc.answer(nobody, 1)) is None
-    call = (
-        b'{"jsonrpc":"2.0","result":{"h_entry":1963,"h_id":9283,"ref":1,"call-id":"1@x","from_uri":"sip:a@b",'
-        b'"to_uri":"sip:c@d","state":2,"caller":{"tag":"1","contact":"sip:e@f","cseq":"1"},"callee":{"tag":null}},"id":2}'
+    calls = (
+        b'{"jsonrpc":"2.0","result":[{"h_entry":1963,"h_id":9283,"ref":1,"call-id":"1@x","from_uri":"sip:a@b",'
+        b'"to_uri":"sip:c@d","state":2,"caller":{"tag":"1","contact":"sip:e@f","cseq":"1"},"callee":{"tag":null}},'
+        b'{"h_entry":1963,"h_id":9284,"call-id":"1@x","state":4}],"id":2}'
     )
-    assert rpc.dialog(rpc.answer(call, 2)) == rpc.Dialog(1963, 9283, "1@x", 2, rpc.Party("1", "1"))
+    assert rpc.dialogs(rpc.answer(calls, 2)) == [
+        rpc.Dialog(1963, 9283, "1@x", 2, rpc.Party("1", "1")),
+        rpc.Dialog(1963, 9284, "1@x", 4),
+    ]
+
+
+def test_of_several_calls_with_one_call_id_the_one_between_the_numbers_is_meant() -> None:
+    def call(number: int, who: object) -> rpc.Dialog:
+        return rpc.Dialog(1, number, "1@x", 4, variables=[{"antifraud_t0": "1.5"}, {"antifraud_who": who}])
+
+    fraud = call(1, "source=kamailio&call_id=1%40x&callee_raw=8-702-000-00-02&caller_raw=%2b77010000001")
+    asserted = call(2, "callee_raw=1414&caller_raw=anonymous&asserted=87010000003")
+    unreadable = call(3, 7)
+    calls = [fraud, asserted, unreadable, rpc.Dialog(1, 4, "1@x", 4)]
+    assert rpc.between(calls, "+77010000001", "+77020000002") == [fraud]
+    assert rpc.between(calls, "", "+77020000002") == [fraud]
+    assert rpc.between(calls, "+77010000003", "1414") == [asserted]
+    assert rpc.between(calls, "", "") == calls
+    assert rpc.between(calls, "+77010000001", "+77020000009") == calls, "none of them, so it may be any"
+    assert rpc.between([], "+77010000001", "+77020000002") == []
+    many = call(5, "&".join(["a=b"] * 10_000))
+    assert rpc.between([many, fraud], "+77010000001", "+77020000002") == [fraud]
 
 
 def test_an_answer_to_another_question_is_none() -> None:
@@ -78,7 +98,7 @@ JSON = st.recursive(
 
 @given(result=JSON)
 def test_no_result_raises_anything_else(result: object) -> None:
-    for read in (rpc.tables, rpc.numbers, rpc.dialog, rpc.epoch):
+    for read in (rpc.tables, rpc.numbers, rpc.dialogs, rpc.epoch):
         try:
             found = read(result)
         except UnreachableError:

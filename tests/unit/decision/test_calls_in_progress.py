@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from antifraud.cli.assembly import build_numbering
 from antifraud.decision import Decider, Policy, RegionPolicy, load_bundle
-from antifraud.decision.calls_in_progress import MOST_DUE, MOST_OF_ONE_NUMBER, CallsInProgress, OpenCall
+from antifraud.decision.calls_in_progress import (
+    MOST_DUE,
+    MOST_OF_ONE_NUMBER,
+    MOST_WITH_ONE_ID,
+    CallsInProgress,
+    OpenCall,
+)
 from antifraud.decision.interception import Interceptor
 from antifraud.domain import CallEvent, Ceiling, Decision, EventKind
 from antifraud.engine.open_calls import read_calls, write_calls
@@ -237,6 +243,70 @@ def test_windows_are_those_of_the_moment_and_looking_counts_nothing(watch: Watch
     assert watched.decider.fold.stats()["setups"] == 3
 
 
+OTHER = "+77020000003"
+ENDS = {
+    "other numbers": {"callee_raw": OTHER},
+    "the same numbers": {},
+    "other numbers, no times": {"callee_raw": OTHER, "ring_s": None, "talk_s": None},
+    "the same numbers, no times": {"ring_s": None},
+}
+
+
+@pytest.mark.parametrize("changes", ENDS.values(), ids=ENDS)
+def test_another_call_with_the_same_call_id_hides_no_call(watch: Watch, changes: dict[str, Any]) -> None:
+    """Whoever calls chooses the Call-ID: the end of one call is not that of another, and the second is followed too."""
+    told = {"ring_s": 1.0, "talk_s": 0.0, **changes}
+    setup = {name: value for name, value in changes.items() if name == "callee_raw"}
+    watched = watch()
+    watched.talk()
+    watched.tell(event("setup", T0 + 5, **setup))
+    watched.tell(event("release", T0 + 6, **told))
+    (decision,) = watched.interceptor.advance(T0 + 69)
+    assert (decision.verdict, decision.callee) == ("release", CALLEE)
+    watched.tell(event("release", T0 + 70, ring_s=0.0, talk_s=70.0))
+    assert len(watched.interceptor.calls) == 0
+
+    # The other way round: the first call ends, the second goes on.
+    watched = watch()
+    watched.tell(event("setup", T0, **setup))
+    watched.tell(event("setup", T0 + 5))
+    watched.tell(event("answer", T0 + 5, ring_s=0.0))
+    watched.tell(event("release", T0 + 6, **{**told, "ring_s": told["ring_s"] and 6.0}))
+    (decision,) = watched.interceptor.advance(T0 + 69)
+    assert (decision.verdict, decision.callee) == ("release", CALLEE)
+    watched.tell(event("release", T0 + 70, ring_s=0.0, talk_s=65.0))
+    assert len(watched.interceptor.calls) == 0
+
+
+def test_calls_with_one_call_id_are_decided_each_for_itself(watch: Watch) -> None:
+    watched = watch()
+    watched.talk()
+    watched.tell(event("setup", T0), event("setup", T0))  # the same call again
+    assert len(watched.interceptor.calls) == 1
+    watched.tell(event("setup", T0 + 10))
+    watched.tell(event("answer", T0 + 11, ring_s=1.0))
+    first = watched.interceptor.advance(T0 + 61)
+    second = watched.interceptor.advance(T0 + 72)
+    assert [decision.verdict for decision in (*first, *second)] == ["release", "release"]
+    assert first[0].id != second[0].id
+
+
+def test_after_a_restart_each_call_with_one_call_id_has_its_own_decision(watch: Watch) -> None:
+    watched = watch()
+    setups = [event("setup", T0), event("setup", T0 + 1), event("setup", T0 + 2, callee_raw="112")]
+    prepared = [watched.decider.prepare(setup) for setup in setups]
+    decisions = watched.decider.decide_prepared(prepared)
+    diverted = msgspec.structs.replace(decisions[1], verdict="divert")
+    watched.interceptor.note(prepared, [T0] * 3)
+    for decision in (decisions[2], diverted, decisions[0]):
+        watched.interceptor.calls.learn(decision)
+    known = [(call.judged, call.passed_on) for call in watched.interceptor.calls.dump()]
+    assert known == [(True, True), (False, False), (False, True)]
+    found = watched.interceptor.calls.get("sw-kz-75", "c1")
+    assert found is not None
+    assert found.event.ts == T0
+
+
 def test_a_rule_that_fails_costs_its_own_call_only(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = watch()
     watched.talk()
@@ -253,7 +323,7 @@ def test_a_rule_that_fails_costs_its_own_call_only(watch: Watch, monkeypatch: py
 # The table
 
 
-def followed(calls: CallsInProgress, kind: str, at: float, call_id: str, **changes: Any) -> None:
+def followed(calls: CallsInProgress, kind: str, at: float, call_id: str, verdict: str = "", **changes: Any) -> None:
     class Item:
         """What a table needs of a prepared event."""
 
@@ -262,7 +332,11 @@ def followed(calls: CallsInProgress, kind: str, at: float, call_id: str, **chang
             self.row = [None] * 64
 
     item: Any = Item(event(kind, at, call_id, **changes))
-    calls.follow([item], [at])
+    decided = Decision(
+        "d", call_id, at, "kz", "KZ-75", verdict, verdict, "block", item.event.caller, item.event.callee,
+        switch=item.event.switch,
+    )  # fmt: skip
+    calls.follow([item], [at], [decided] if verdict else None)
 
 
 def test_the_table_is_bounded_by_count_and_age() -> None:
@@ -276,6 +350,34 @@ def test_the_table_is_bounded_by_count_and_age() -> None:
     calls.advance(T0 + 103.5)
     assert [call.event.call_id for call in calls.dump()] == ["c4"]
     assert calls.counts["calls_forgotten.old"] == 2
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_end_of_a_diverted_call_is_not_that_of_another(first: bool) -> None:
+    calls = CallsInProgress()
+    calls.watch(frozenset({"tick"}))
+    setups = [("divert", T0 + 1), ("allow", T0)]
+    for verdict, at in setups if first else reversed(setups):
+        followed(calls, "setup", at, "c", verdict, callee_raw=OTHER if verdict == "divert" else CALLEE)
+    followed(calls, "answer", T0 + 2, "c", ring_s=1.0, callee_raw=OTHER)
+    assert list(calls.open()) == []
+    followed(calls, "answer", T0 + 2, "c", ring_s=2.0)
+    followed(calls, "release", T0 + 3, "c", ring_s=1.0, talk_s=1.0, callee_raw=OTHER)
+    assert [call.event.callee_raw for call in calls.open()] == [CALLEE]
+    followed(calls, "setup", T0 + 4, "c", "block", callee_raw=OTHER)
+    followed(calls, "release", T0 + 5, "c", ring_s=2.0, talk_s=3.0)
+    assert len(calls) == 0
+
+
+def test_calls_with_one_call_id_are_bounded() -> None:
+    calls = CallsInProgress()
+    for number in range(MOST_WITH_ONE_ID + 3):
+        followed(calls, "setup", T0 + number, "c")
+    assert len(calls) == MOST_WITH_ONE_ID
+    assert calls.counts["calls_forgotten.same_id"] == 3
+    for number in range(MOST_WITH_ONE_ID):
+        followed(calls, "release", T0 + 500, "c", ring_s=500.0 - number, talk_s=0.0)
+    assert len(calls) == 0
 
 
 def test_one_report_looks_at_a_bounded_number_of_calls() -> None:
@@ -302,40 +404,53 @@ def test_many_calls_that_are_due_at_once_are_looked_at_in_turns() -> None:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(("setup", "answer", "release", "report", "time")), st.integers(0, 4), st.floats(0, 30)),
+    st.tuples(
+        st.sampled_from(("setup", "answer", "release", "report", "time")),
+        st.integers(0, 4),
+        st.integers(0, 30_000),
+        st.integers(0, 2),
+    ),
     max_size=60,
 )
 
 
 @settings(max_examples=200, deadline=None)
 @given(steps=STEPS)
-def test_the_table_forgets_no_open_call_and_keeps_no_closed_one(steps: list[tuple[str, int, float]]) -> None:
+def test_the_table_forgets_no_open_call_and_keeps_no_closed_one(steps: list[tuple[str, int, int, int]]) -> None:
     calls = CallsInProgress(tick_s=5.0)
     calls.watch(frozenset({"answer", "tick", "report"}))
-    now, answered, pending = T0, dict[str, float](), set[str]()
-    for kind, number, later in steps:
-        now += later
+    now = T0
+    begun: dict[str, dict[float, float | None]] = {}  # by Call-ID: the setups, and when each was answered
+    for kind, number, milliseconds, which in steps:
+        now += milliseconds / 1000
         call_id = f"c{number}"
+        mine = begun.setdefault(call_id, {})
         if kind == "time":
             calls.advance(now)
+        elif kind in ("answer", "release") and mine:
+            setup = list(mine)[which % len(mine)]
+            answered = mine[setup]
+            if kind == "answer":
+                followed(calls, kind, now, call_id, ring_s=now - setup)
+                mine[setup] = answered or now
+            else:
+                talk_s = now - answered if answered else 0.0
+                followed(calls, kind, now, call_id, ring_s=now - setup - talk_s, talk_s=talk_s)
+                del mine[setup]
         else:
             followed(calls, kind, now, call_id)
-        if kind == "setup" and call_id not in answered:
-            pending.add(call_id)
-        elif kind == "answer" and call_id in pending:
-            pending.discard(call_id)
-            answered[call_id] = now
-        elif kind == "release":
-            pending.discard(call_id)
-            answered.pop(call_id, None)
-        assert {call.event.call_id: call.answered for call in calls.open()} == answered
-        assert {call.event.call_id for call in calls.dump()} == pending | answered.keys()
+            if kind == "setup":
+                mine.setdefault(now)
+        open_calls = sorted((call_id, at) for call_id, mine in begun.items() for at in mine.values() if at)
+        assert sorted((call.event.call_id, call.answered or 0) for call in calls.open()) == open_calls
+        assert len(calls) == sum(map(len, begun.values()))
         for moment in calls.take():
             assert moment.on == "report" or moment.call.answered is not None
         # It is the same after it was written down and read again.
         other = CallsInProgress(tick_s=5.0)
         other.restore(calls.dump())
         assert [call.key for call in other.open()] == [call.key for call in calls.open()]
+        assert other._places == calls._places
 
 
 def test_calls_are_read_as_they_were_written_and_damage_is_noticed(tmp_path: Path) -> None:
