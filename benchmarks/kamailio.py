@@ -256,6 +256,8 @@ def run(mode: str, rate: int, seconds: int, model: str) -> dict[str, Any]:
         stack.callback(desk.stop)
         defines = {
             **SWITCH,
+            # Only a switch whose workers wait needs many of them; more would only take turns at the processor's cache.
+            **({} if mode == "sync" else {"WORKERS": "8"}),
             **({"ANTIFRAUD_ASYNC": "1"} if mode == "async" else {}),
             **({} if judged else {"UNJUDGED": "1"}),
         }
