@@ -2,7 +2,8 @@
 
 One continuous log goes through one decider, as it did live. What is known of a call comes from reports with its call
 id: an analyst's word counts more than the desk's, the desk's more than a subscriber's, and of two equals the later
-one. Reports of the engine itself are no labels: a model would learn to agree with itself.
+one. What was taken back says nothing. Reports of the engine itself are no labels: a model would learn to agree with
+itself.
 
 Nothing from after ``until`` is looked at, neither in features nor in labels. Of the rest these calls are left out:
 
@@ -135,6 +136,7 @@ class _Log:
         self._ts, self._key, self._caller = array("d"), array("Q"), array("Q")
         self._report_ts, self._report_key = array("d"), array("Q")
         self._report_fraud, self._report_rank = array("b"), array("b")
+        self._taken_back: set[tuple[int, float, int, int]] = set()
         self._would_stop = array("Q")
         self._last = float("-inf")
         self.new: list[bool] = []
@@ -149,10 +151,14 @@ class _Log:
             if (event.reporter, event.label) == _STOPPED:
                 self._would_stop.append(key_of(event.call_id))
             elif event.label in _FRAUD and event.reporter != "engine" and event.weight != 0:
+                key, fraud, rank = key_of(event.call_id), _FRAUD[event.label], _RANKS.get(event.reporter, 0)
+                if event.takes_back is not None:
+                    self._taken_back.add((key, event.takes_back, fraud, rank))
+                    return
                 self._report_ts.append(event.ts)
-                self._report_key.append(key_of(event.call_id))
-                self._report_fraud.append(_FRAUD[event.label])
-                self._report_rank.append(_RANKS.get(event.reporter, 0))
+                self._report_key.append(key)
+                self._report_fraud.append(fraud)
+                self._report_rank.append(rank)
 
     def labelled(self, since: float | None, until: float | None, delay: float | None, stopped: Keys | None) -> Reported:
         ts, key = np.array(self._ts, dtype=np.float64), np.array(self._key, dtype=np.uint64)
@@ -222,19 +228,22 @@ class _Log:
         count = len(ts)
         fraud, told = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
         rank, delays = np.zeros(count, dtype=np.int64), np.full(count, np.nan)
-        key = np.array(self._report_key, dtype=np.uint64)
+        key, when = np.array(self._report_key, dtype=np.uint64), np.array(self._report_ts, dtype=np.float64)
+        by, bad = np.array(self._report_rank, dtype=np.int64), np.array(self._report_fraud, dtype=np.bool_)
+        if self._taken_back:
+            told_so = zip(key.tolist(), when.tolist(), bad.tolist(), by.tolist(), strict=True)
+            stands = np.array([one not in self._taken_back for one in told_so], dtype=np.bool_)
+            key, when, by, bad = key[stands], when[stands], by[stands], bad[stands]
         at = np.searchsorted(names, key)
         found = at < len(names)
         found[found] = names[at[found]] == key[found]
         call = np.full(len(key), -1, dtype=np.int64)
         call[found] = place[at[found]]
-        when = np.array(self._report_ts, dtype=np.float64)
         # A report from before its call is about another call of that id.
         fits = found & (when >= ts[call])
         self.counts["reports"] = len(key)
         self.counts["reports_without_call"] = int((~fits).sum())
-        call, when = call[fits], when[fits]
-        by, bad = np.array(self._report_rank, dtype=np.int64)[fits], np.array(self._report_fraud, dtype=np.bool_)[fits]
+        call, when, by, bad = call[fits], when[fits], by[fits], bad[fits]
         order = np.lexsort((when, by))  # the last one to be written stands
         fraud[call[order]], rank[call[order]], told[call] = bad[order], by[order], True
         np.fmin.at(delays, call[bad], when[bad] - ts[call[bad]])

@@ -129,6 +129,7 @@ def engine(snapshots: Path | None, verbose: bool, **where: Any) -> None:
         limits=memory_limits(settings),
         feedback=settings.engine.feedback,
         watch_rules_s=settings.engine.watch_rules_s,
+        tick_s=settings.engine.tick_s,
     )
     explain = _explainer(decider) if settings.alerts.url else None
     board = Board(settings.shard)

@@ -231,8 +231,8 @@ class CallsInProgress:
                 del self._places[key[:2]]
 
     def _report(self, event: CallEvent, at: float) -> None:
-        # What the engine itself writes into the log is no news of a call that goes on.
-        if event.source == "engine":
+        # What the engine itself writes into the log is no news of a call that goes on, nor is what is taken back.
+        if event.source == "engine" or event.takes_back is not None:
             return
         reported = self._of_number.get(event.caller, {})
         for count, key in enumerate(reported):

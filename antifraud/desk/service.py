@@ -3,7 +3,8 @@
 ========================================  ==========================================================================
 ``GET /cards/<decision id>``              the card (see ``antifraud.desk.card``); 404 when there is no such decision
 ``POST /cards/<decision id>/outcome``     ``{"label": "fraud" | "honest" | "unclear", "who": …, "note": …}``: *fraud*
-                                          and *honest* become a report about the caller. Repeated, it changes nothing
+                                          and *honest* become a report about the caller. Repeated, it changes nothing;
+                                          another one takes the report of the earlier one back
 ``POST /cards/<decision id>/challenge``   ``{"passed": true}``: what came of a challenge, for the machine that asks
 ``POST /desks/<name>/free``               ``{"free": 3}``: how many more calls the desk can take now
 ``GET /desks``                            what each desk last said, and how many of its places are taken
@@ -24,6 +25,7 @@ import datetime as dt
 import hashlib
 import hmac
 import logging
+import math
 import re
 import time
 from collections import OrderedDict
@@ -34,6 +36,7 @@ from typing import Any, Final, cast
 import msgspec
 import redis.asyncio as aredis
 from aiohttp import web
+from redis.exceptions import NoPermissionError
 
 from antifraud.desk.card import Explain, make_card
 from antifraud.desk.cases import OUTCOMES, CaseBook, Outcome
@@ -50,6 +53,7 @@ from antifraud.domain import (
 from antifraud.journal.lookup import find_decision
 from antifraud.numbering import Numbering
 from antifraud.queues import REDIS_ERRORS, Keys, check_cancelled, decode_decision, encode_event
+from antifraud.queues.commands import BlockRequest, decode_block, encode_request
 from antifraud.queues.streams import CALLS_MAXLEN
 
 OUTCOMES_MAXLEN: Final = 100_000
@@ -72,6 +76,7 @@ _BLOCK_MS: Final = 500
 _TOKEN: Final = re.compile(r"(?:([A-Za-z0-9._-]{1,64}) )?([\x21-\x7e]{16,512})\Z")
 _ID: Final = re.compile(r"[0-9a-f]{16}\Z")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_REPORTED: Final = ("fraud", "honest")
 
 
 def read_tokens(path: Path) -> dict[bytes, str]:
@@ -150,6 +155,7 @@ class CardService:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._reading = asyncio.Lock()
         self._challenged = asyncio.Lock()
+        self._telling = asyncio.Lock()
         self.connected = False
 
     def app(self) -> web.Application:
@@ -249,7 +255,7 @@ class CardService:
         self._outcomes = entry[0].decode()
         fields = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in entry[1].items()}
         if fields.get("label") in OUTCOMES and _ID.match(fields.get("decision", "")):
-            at = int(entry[0].partition(b"-")[0]) / 1000
+            at = _time(fields.get("at", "")) or int(entry[0].partition(b"-")[0]) / 1000
             self.book.note(
                 Outcome(
                     fields["decision"], fields["label"], fields.get("who", "")[:80], at, fields.get("note", "")[:500]
@@ -350,20 +356,57 @@ class CardService:
         decision = await self._decision(request.match_info["id"])
         if decision is None:
             return _unknown()
-        before = self.book.outcome(decision.id)
-        if before is not None and before.label == said.label:
-            return _answer(200, before)
-        outcome = Outcome(decision.id, said.label, _line(said.who) or request["who"], time.time(), _line(said.note))
-        async with self._redis.pipeline(transaction=True) as pipe:
-            fields = {"decision": outcome.decision, "label": outcome.label, "who": outcome.who, "note": outcome.note}
-            pipe.xadd(self._keys.desk_outcomes, cast("Any", fields), maxlen=OUTCOMES_MAXLEN, approximate=True)
-            if said.label != "unclear" and decision.caller:
-                report = encode_event(_report(decision, outcome))
-                pipe.xadd(self._keys.calls, cast("Any", report), maxlen=CALLS_MAXLEN, approximate=True)
-            await pipe.execute()
-        self.book.note(outcome)
+        async with self._telling:  # of two that come at once the later one takes the earlier one back
+            before = self.book.outcome(decision.id)
+            if before is not None and before.label == said.label:
+                return _answer(200, before)
+            who, at = _line(said.who) or request["who"], max(time.time(), before.at if before is not None else 0.0)
+            outcome = Outcome(decision.id, said.label, who, at, _line(said.note))
+            await self._tell(decision, outcome, before)
+            self.book.note(outcome)
         _LOG.info("decision %s: %s, says %s", decision.id, outcome.label, outcome.who)
         return _answer(201, outcome)
+
+    async def _tell(self, decision: Decision, outcome: Outcome, before: Outcome | None) -> None:
+        """Write ``outcome``, and what follows from it: reports, and the end of a block that has no ground any more."""
+        lifted = await self._baseless(decision, outcome, before)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            fields = {name: getattr(outcome, name) for name in ("decision", "label", "who", "note")}
+            fields["at"] = repr(outcome.at)
+            pipe.xadd(self._keys.desk_outcomes, cast("Any", fields), maxlen=OUTCOMES_MAXLEN, approximate=True)
+            reports = []
+            if before is not None and before.label in _REPORTED:
+                earlier = _report(decision, before)
+                reports.append(msgspec.structs.replace(earlier, ts=outcome.at, takes_back=earlier.ts))
+            if outcome.label in _REPORTED:
+                reports.append(_report(decision, outcome))
+            for report in reports if decision.caller else ():
+                pipe.xadd(self._keys.calls, cast("Any", encode_event(report)), maxlen=CALLS_MAXLEN, approximate=True)
+            if lifted is not None:
+                pipe.xadd(self._keys.block_requests, cast("Any", encode_request(lifted)))
+            await pipe.execute()
+
+    async def _baseless(self, decision: Decision, outcome: Outcome, before: Outcome | None) -> BlockRequest | None:
+        """What ends the block of the caller's number, where a rule blocked it because of this very call or, maybe,
+        because of the report of fraud that is taken back now. What people blocked, people free."""
+        taken_back = before is not None and before.label == "fraud"
+        if not decision.caller or not (taken_back or outcome.label == "honest"):
+            return None
+        try:
+            raw: Any = await cast("Awaitable[Any]", self._redis.hget(self._keys.blocks, decision.caller))
+            block = decode_block(raw) if raw else None
+        except NoPermissionError as error:
+            _LOG.error("no block can be lifted: this user may not read %s: %s", self._keys.blocks, error)
+            return None
+        except EventError:
+            return None
+        if block is None or block.state != "blocked" or not block.by.startswith("rule:"):
+            return None
+        since = before.at if taken_back and before is not None else math.inf
+        if block.decision != decision.id and block.at < since:
+            return None
+        said = f"the desk found the call of decision {decision.id} {outcome.label}"
+        return BlockRequest("forget", outcome.who, said, block.number, block.until, decision=decision.id)
 
     async def _challenge(self, request: web.Request) -> web.Response:
         said = await _body(request, _Passed)
@@ -431,6 +474,15 @@ def _report(decision: Decision, outcome: Outcome, source: str = "desk") -> CallE
         reporter=source,
         weight=1.0,
     )
+
+
+def _time(text: str) -> float:
+    """The time that stands in ``text`` (epoch s); 0 where none does."""
+    try:
+        at = float(text) if len(text) <= 40 else 0.0
+    except ValueError:
+        return 0.0
+    return at if math.isfinite(at) and at > 0 else 0.0
 
 
 def _decision(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision | None:

@@ -30,7 +30,8 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     ``kind`` setup (INVITE, IAM), answer, release, report. ``reply`` is the Redis key on which somebody waits for
     the verdict, and ``deadline_ms`` how long it is worth anything; empty means that nobody waits. ``pdd_s`` is the
-    post-dial delay: from the setup to the first sign that the far end is being alerted (180/183, ACM).
+    post-dial delay: from the setup to the first sign that the far end is being alerted (180/183, ACM). ``takes_back``
+    makes a report the end of an earlier one in the same words: it is the time (epoch s) of that one.
     """
 
     kind: EventKind
@@ -62,6 +63,7 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     label: str = ""
     reporter: str = ""
     weight: float | None = None
+    takes_back: float | None = None
     reply: str = ""
     deadline_ms: int = 0
 
@@ -99,7 +101,7 @@ TEXT_FIELDS: Final = (
     "reporter",
     "reply",
 )
-NUMERIC_FIELDS: Final = ("ts", "ring_s", "talk_s", "pdd_s", "cause", "weight", "deadline_ms")
+NUMERIC_FIELDS: Final = ("ts", "ring_s", "talk_s", "pdd_s", "cause", "weight", "takes_back", "deadline_ms")
 
 #: The longest value, in characters, that a text field may carry. Longer is refused where it identifies the call
 #: and cut where it only describes it (see CUT_FIELDS).
@@ -166,6 +168,10 @@ def check_event(event: CallEvent, arrival: float | None = None) -> CallEvent:
         raise EventError("cause-absurd", f"cause {event.cause!r} is no Q.850 cause (0-127)")
     if event.weight is not None and not (math.isfinite(event.weight) and 0.0 <= event.weight <= 1000.0):
         raise EventError("weight-absurd", f"weight {event.weight!r} is not between 0 and 1000")
+    if event.takes_back is not None and not (
+        event.kind is EventKind.REPORT and EARLIEST_TS <= event.takes_back <= event.ts
+    ):
+        raise EventError("takes-back-absurd", f"takes_back {event.takes_back!r} is not the time of an earlier report")
     if not 0 <= event.deadline_ms <= MAX_DEADLINE_MS:
         raise EventError("deadline-absurd", f"deadline_ms {event.deadline_ms!r} is not between 0 and 60000")
     if event.kind is not EventKind.REPORT and not (event.callee_raw or event.callee):

@@ -213,6 +213,8 @@ class BlockRegister:
         state = self._numbers.get(request.number)
         if state is None:
             raise EventError("block-unknown", f"{request.number} is neither blocked nor cleared")
+        if request.until and request.until != state.until:
+            raise EventError("block-changed", f"what holds for {request.number} is not what was to be forgotten")
         self._lift(request.number, at, request.why, _person(request), request.decision)
         return f"{request.number} forgotten"
 

@@ -33,6 +33,7 @@ _PER_UNIT: Final = UNIT_BYTES + 4
 _PER_SEEN: Final = 8 * kernels.SEEN_WIDTH + 32
 _CODES: Final = {kind.value: code for kind, code in EVENT_CODES.items()}
 _SETUP_CODE: Final = EVENT_CODES[EventKind.SETUP]
+_REPORT_CODE: Final = EVENT_CODES[EventKind.REPORT]
 _GIB: Final = 1 << 30
 _PAGE_BYTES: Final = 4096
 _CALLERS: Final = "caller"
@@ -210,6 +211,9 @@ class Fold:
         if self.began != self.began:
             self.began = events[0].ts
         fields = self._hashed(events)
+        satisfied = self._satisfied(rows, codes)
+        if _REPORT_CODE in codes:
+            _mark_taken_back(events, codes, times, satisfied)
         kernels.fold_batch(
             self._m,
             self._units,
@@ -219,7 +223,7 @@ class Fold:
             fields,
             np.array(codes, np.int8),
             times,
-            self._satisfied(rows, codes),
+            satisfied,
             self._amounts(events, codes),
             values,
             duplicate,
@@ -512,6 +516,22 @@ def warm_up() -> None:
     fold.fold([event], [None])
     fold.probe([event], [event.ts])
     Fold.merged(windows, [fold])
+
+
+def _mark_taken_back(
+    events: Sequence[CallEvent], codes: list[int], times: npt.NDArray[np.float64], satisfied: npt.NDArray[np.int64]
+) -> None:
+    """Have reports that take back earlier ones stand at the time of those."""
+    for place, code in enumerate(codes):
+        if code == _REPORT_CODE:
+            then = events[place].takes_back
+            if then is not None:
+                if not math.isfinite(then):
+                    raise ValueError(
+                        "a report that takes back one without a finite time; check_event refuses such events"
+                    )
+                times[place] = then
+                satisfied[place] |= kernels.TAKES_BACK
 
 
 def _never(_row: Sequence[object]) -> bool:

@@ -23,6 +23,7 @@ from antifraud.features.plan import (
     BUCKET_NUMBER,
     BUCKET_WORDS,
     DO_CLOSE,
+    DO_COUNT,
     DO_FIRST,
     DO_LAST,
     DO_MAX,
@@ -166,6 +167,10 @@ SEEN_AGE_MS = 600_000
 # Remembered events are indexed by print and span of time: those of one print are more than ``SEEN_AGE_MS`` apart, so
 # ten at most share a place, however long one Call-ID goes on; and four of five searches need one span only.
 _SEEN_SPAN_MS = 10 * SEEN_AGE_MS
+#: Beside the bits of the conditions: the event takes back the report in the same words that stands at its time.
+TAKES_BACK = 1 << 62
+#: What makes a report that was taken back another one: whoever looks for it finds it gone.
+_GONE = 0x5DEECE66D1CE4E5B
 _PLUS, _ZERO, _NINE = 43, 48, 57
 _MOST_DIGITS = 18
 _LEAST_PREFIX = 1000  # a leading 1 that keeps zeros apart, and three digits
@@ -335,6 +340,21 @@ def _is_seen(index: Int64s, base: Word, mask: Word, seen: Int64s, print64: Word,
     if before // _SEEN_SPAN_MS == after // _SEEN_SPAN_MS:
         return False
     return bool(_find_seen(index, base, mask, _seen_tag(print64, after, m), seen, print64, ms))
+
+
+@part
+def _seen_at(index: Int64s, mask: Word, seen: Int64s, print64: Word, ms: Word, m: Int64s) -> Word:
+    """Where the event of this print and this very time is remembered; -1 when it is not."""
+    tag = _seen_tag(print64, ms, m)
+    place = tag & mask
+    while True:
+        entry = index[place]
+        if entry == 0:
+            return np.int64(-1)
+        slot = (entry & _LOW) - 1
+        if entry >> 32 == tag and seen[slot, SEEN_PRINT] == print64 and seen[slot, SEEN_MS] == ms:
+            return slot
+        place = (place + 1) & mask
 
 
 # --- units ------------------------------------------------------------------------------------------------------
@@ -973,6 +993,14 @@ def fold_batch(
                     _spread(m, u, v, row, m[m[B_TABLES] + t * T_WIDTH + T_EXTS])
 
         begin, end = m[m[B_SPANS] + 2 * kind], m[m[B_SPANS] + 2 * kind + 1]
+        if kind == REPORT:
+            gone = print64 ^ _GONE
+            # What was taken back and comes once more stays taken back.
+            known = known or _seen_at(seen_index, m[C_SEEN_MASK], seen, gone, ms, m) >= 0
+            if conditions[event] & TAKES_BACK:
+                m[C_EVENTS] += 1
+                _take_back(m, u, q, seen, seen_index, print64, gone, second, ms, conditions[event], numbers, event)
+                continue
         _foresee_pairs(m, u, begin, end)
         if kind == SETUP:
             _read_windows(m, u, q, second, ms, values, made)
@@ -1084,7 +1112,7 @@ def _apply(m: Int64s, u: Int32s, q: Int64s, o: Word, second: Word, ms: Word, num
         return
     at = bucket * UNIT_WORDS + BUCKET_FIRST + m[operation + O_COLUMN]
     if code == DO_SUM or code == DO_MAX:  # noqa: SIM109  (a tuple is slower here)
-        amount = np.int64(np.rint(min(max(numbers[event, m[operation + O_ITEM]] * 1000.0, 0.0), _LARGEST)))
+        amount = _thousandths(numbers[event, m[operation + O_ITEM]])
         if code == DO_SUM:
             q[at // 2] += amount
         else:
@@ -1093,6 +1121,52 @@ def _apply(m: Int64s, u: Int32s, q: Int64s, o: Word, second: Word, ms: Word, num
             u[at] = np.int32(largest)
     else:
         u[at] += 1
+
+
+@part
+def _take_back(
+    m: Int64s, u: Int32s, q: Int64s, seen: Int64s, index: Int64s, print64: Word, gone: Word, second: Word, ms: Word,
+    satisfied: Word, numbers: Floats, event: Word,
+) -> None:  # fmt: skip
+    """Counts and sums lose what the report of this print and time gave them; what else it changed stays as it is.
+
+    Nothing is made for it and nothing becomes newer. A report that is no longer remembered may have been counted: its
+    buckets lose it where they hold as much.
+    """
+    mask = m[C_SEEN_MASK]
+    if _seen_at(index, mask, seen, gone, ms, m) >= 0:
+        m[C_DUPLICATES] += 1
+        return
+    slot = _seen_at(index, mask, seen, print64, ms, m)
+    if slot >= 0:
+        _remove(index, np.int64(0), mask, _seen_tag(print64, ms, m), slot)
+        seen[slot, SEEN_PRINT] = gone
+        _enter(index, np.int64(0), mask, _seen_tag(gone, ms, m), slot)
+    else:
+        _remember(index, seen, m, gone, ms)
+    for o in range(m[m[B_SPANS] + 2 * REPORT], m[m[B_SPANS] + 2 * REPORT + 1]):
+        operation = m[B_OPERATIONS] + o * O_WIDTH
+        code, t = m[operation + O_CODE], m[operation + O_TABLE]
+        wanted, has = m[operation + O_CONDITIONS], m[operation + O_HAS]
+        row = m[m[B_ROW_OF] + t]
+        if row == 0 or satisfied & wanted != wanted or (has >= 0 and np.isnan(numbers[event, has])):
+            continue
+        if code == DO_COUNT or code == DO_SUM:  # noqa: SIM109  (a tuple is slower here)
+            pane = m[B_PANES] + m[operation + O_WHAT] * P_WIDTH
+            head = _at(m, t, m[pane + P_EXT], m[pane + P_WORD])
+            bucket = _find_bucket(u, head, second // m[pane + P_SECONDS])
+            if bucket:
+                at = bucket * UNIT_WORDS + BUCKET_FIRST + m[operation + O_COLUMN]
+                if code == DO_COUNT:
+                    u[at] = np.int32(max(np.int64(u[at]) - 1, np.int64(0)))
+                else:
+                    amount = _thousandths(numbers[event, m[operation + O_ITEM]])
+                    q[at // 2] = max(q[at // 2] - amount, np.int64(0))
+
+
+@part
+def _thousandths(amount: Word) -> Word:
+    return np.int64(np.rint(min(max(amount * 1000.0, 0.0), _LARGEST)))
 
 
 @part

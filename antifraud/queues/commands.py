@@ -113,7 +113,8 @@ class BlockRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a person, a service or another shard asks of the engine in ``af:{shard}:block-requests``.
 
     ``op``: ``block``, ``unblock`` (clears: no block holds until ``until``), ``forget`` (neither), ``release`` a call,
-    ``resync`` all switches or ``switch``. Without ``who`` and ``why`` it is refused.
+    ``resync`` all switches or ``switch``. Without ``who`` and ``why`` it is refused. ``forget`` with ``until`` is meant
+    for what ends then, and for nothing that was said of the number since.
     """
 
     op: str

@@ -235,7 +235,7 @@ def encode_event(event: CallEvent) -> dict[str, str]:
             fields[name] = text
     if event.roaming is not None:
         fields["roaming"] = "1" if event.roaming else "0"
-    for name in ("ring_s", "talk_s", "pdd_s", "weight"):
+    for name in ("ring_s", "talk_s", "pdd_s", "weight", "takes_back"):
         number = getattr(event, name)
         if number is not None:
             fields[name] = repr(float(number))

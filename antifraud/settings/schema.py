@@ -125,6 +125,10 @@ class EngineSettings(_Section, frozen=True):
             "changed for so long; 0 takes it only when told to reload",
         ),
     ] = 2.0
+    tick_s: Annotated[
+        float,
+        Meta(ge=0.2, le=60.0, description="seconds between two looks of the rules `on: tick` at a call in progress"),
+    ] = 10.0
 
 
 class FeatureSettings(_Section, frozen=True):

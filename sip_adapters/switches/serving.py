@@ -43,6 +43,8 @@ GRACE_S: Final = 1.0
 """What a conversation may take beside waiting for the verdict."""
 
 _TRUTHS: Final = {"1": True, "0": False}
+_UNREADABLE: Final = "\ufffd"
+"""What stands for bytes that are no UTF-8."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Listen = Annotated[str, msgspec.Meta(max_length=300)]
@@ -122,9 +124,11 @@ class Service:
         """Whether nobody is to be asked about a call to ``callee``."""
         return callee in self._place.emergency
 
-    async def decide(self, key: str, event: CallEvent, began: float, dialled: str) -> Order:
+    async def decide(self, key: str, event: CallEvent, began: float, dialled: str, *, garbled: bool = False) -> Order:
         """What becomes of the call ``key`` of the setup ``event``, for which the switch came at ``began``
         (monotonic s). ``dialled`` is the called number as the switch told it, before it was cut and made printable.
+        ``garbled``: something of what it told could not be understood. No rung of the fail policy refuses such a call,
+        nor one that the switch told of when the deadline was over: a verdict alone does.
 
         Calls that go on are in the book then. EventError is dealt with: such a call goes on.
         """
@@ -139,12 +143,19 @@ class Service:
             self.asker.put(Quarantined(error.code, error.detail[:300], self.name, clean(event.call_id)[:200]))
             return UNDECIDED
         self.book.begin(key, event)
+        if time.monotonic() >= began + self.own.deadline_ms / 1000:
+            # The switch was late, not whoever decides.
+            self.asker.record(event)
+            self.asker.count("told-late")
+            self.asker.count("verdict.none")
+            return UNDECIDED
         answer = await self.asker.ask(event, began)
         if isinstance(answer, Reply):
             order = order_of(answer)
             self.asker.count(f"verdict.{order.verdict}")
         else:
-            order = order_without_verdict(self._place.fail, event, answer)
+            fail = None if garbled or _UNREADABLE in dialled else self._place.fail
+            order = order_without_verdict(fail, event, answer)
             self.asker.count("fail.refused" if order.verdict == "block" else "verdict.none")
         if order.verdict == "block":
             self.book.drop(key)

@@ -75,6 +75,10 @@ class Options(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events: Events | None = None
 
 
+_OK: Final = 200
+_DEAD: Final = 511
+
+
 class CallerGoneError(EOFError):
     """The caller has hung up, or Asterisk has ended the conversation."""
 
@@ -99,19 +103,26 @@ class Conversation:
         return found
 
     async def get(self, name: str) -> str:
-        """A channel variable, "" when it is not set."""
-        return (await self._ask(agi.get_variable(name))).value
+        """A channel variable, "" when it is not set. EventError("agi-garbled") when that cannot be said."""
+        answer = await self._ask(agi.get_variable(name))
+        if isinstance(answer, agi.Garbled):
+            raise EventError("agi-garbled", f"{name} is answered by {answer.line!r}")
+        if answer.code == _DEAD and not self.ended:
+            raise CallerGoneError
+        if answer.code != _OK:
+            raise EventError("agi-garbled", f"{name} is refused with {answer.code}")
+        return answer.value
 
     async def set(self, name: str, value: str) -> None:
         """Set a channel variable."""
         await self._ask(agi.set_variable(name, value))
 
-    async def _ask(self, command: bytes) -> agi.Answer:
+    async def _ask(self, command: bytes) -> agi.Answer | agi.Garbled:
         self._writer.write(command)
         await self._writer.drain()
         while True:
             found = await self._next()
-            if isinstance(found, agi.Answer):
+            if isinstance(found, agi.Answer | agi.Garbled):
                 return found
             if isinstance(found, agi.Hangup) and not self.ended:
                 raise CallerGoneError
@@ -132,14 +143,17 @@ class Server:
         self._service = service
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one AGI session."""
-        began = time.monotonic()
-        talk = Conversation(reader, writer)
+        """Serve one AGI session. What cannot be understood of it costs the call nothing but its verdict."""
         try:
-            about = await talk.environment()
+            await self._serve(Conversation(reader, writer), time.monotonic())
         except EventError as error:
-            self._service.asker.put(quarantined(error.code, error.detail, NAME, b""))
-            return
+            self._garbled(error)
+
+    def _garbled(self, error: EventError) -> None:
+        self._service.asker.put(quarantined(error.code, error.detail, NAME, b""))
+
+    async def _serve(self, talk: Conversation, began: float) -> None:
+        about = await talk.environment()
         match about.get("network_script").strip("/").partition("?")[0]:
             case "ask":
                 await self._ask(talk, about, began)
@@ -152,12 +166,19 @@ class Server:
 
     async def _ask(self, talk: Conversation, about: agi.Environment, began: float) -> None:
         callee = await talk.get("ANTIFRAUD_CALLEE") or about.get("dnid") or about.get("extension")
+        garbled = False
+        found: dict[str, str] = {}
         if self._service.is_emergency(callee):
             await talk.set("ANTIFRAUD_VERDICT", "emergency")
-            found: dict[str, str] = {}
         else:
-            found = {name: await talk.get(name) for name, _ in ASKED}
-            if len(found["ANTIFRAUD_IDENTITY"]) >= _CUT_AT:
+            try:
+                for name, _ in ASKED:
+                    found[name] = await talk.get(name)
+            except EventError as error:
+                # A header that spoils an answer must not keep its call from being judged: what is known has to do.
+                self._garbled(error)
+                garbled = True
+            if len(found.get("ANTIFRAUD_IDENTITY", "")) >= _CUT_AT:
                 # Half a signature would count as a wrong one.
                 found["ANTIFRAUD_IDENTITY"] = ""
         texts = {field: found.get(name, "") for name, field in ASKED if field}
@@ -177,7 +198,7 @@ class Server:
                 }
             ),
         )
-        order = await self._service.decide(about.get("uniqueid"), event, began, callee)
+        order = await self._service.decide(about.get("uniqueid"), event, began, callee, garbled=garbled)
         if order.verdict == "emergency":
             return
         for name, value in told(order, event.call_id):
@@ -185,8 +206,12 @@ class Server:
 
     async def _ended(self, talk: Conversation, about: agi.Environment) -> None:
         talk.ended = True
-        cause = _whole(await talk.get("HANGUPCAUSE"))
-        talked = _whole(await talk.get("ANSWEREDTIME"))
+        cause = talked = None
+        try:
+            cause = _whole(await talk.get("HANGUPCAUSE"))
+            talked = _whole(await talk.get("ANSWEREDTIME"))
+        except EventError as error:
+            self._garbled(error)  # and it has ended all the same
         self._service.ended(about.get("uniqueid"), cause or None, float(talked) if talked is not None else None)
 
 

@@ -1,8 +1,9 @@
 """FastAGI as bytes: what Asterisk says about a call, its answers, and the commands. No sockets here.
 
 Asterisk connects and sends lines ``agi_name: value`` and an empty line. Then it obeys commands, one line each, and
-answers ``200 result=1 (value)``; a wrong command is answered with lines ``520-…`` up to one that begins ``520 ``, and
-``HANGUP`` says that the caller has gone (docs.asterisk.org, "Asterisk Gateway Interface").
+answers ``200 result=1 (value)``; a wrong command is answered with lines ``520-…`` up to one that begins ``520 ``, a
+line ``100 …`` says that the answer is still to come, and ``HANGUP`` that the caller has gone (docs.asterisk.org,
+"Asterisk Gateway Interface").
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ MOST_LINES: Final = 256
 LONGEST_VALUE: Final = 300
 _NAME: Final = re.compile(r"agi_[a-z0-9_]{1,40}\Z")
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
-_ANSWER: Final = re.compile(r"([0-9]{3}) ?(?:result=(-?[0-9]{1,9}))?(?: \((.*)\))?")
+_ANSWER: Final = re.compile(r"200 result=(-?[0-9]{1,9})(?: \((.*)\))?(?: [^()]*)?\Z")
+_REFUSAL: Final = re.compile(r"([13456789][0-9]{2})(?: .*)?\Z")
 
 
 class Environment(NamedTuple):
@@ -39,11 +41,17 @@ class Answer(NamedTuple):
     value: str
 
 
+class Garbled(NamedTuple):
+    """A line that is no answer, where one is due."""
+
+    line: str
+
+
 class Hangup(NamedTuple):
     """The caller has gone."""
 
 
-Said = Environment | Answer | Hangup
+Said = Environment | Answer | Garbled | Hangup
 
 
 class AgiReader:
@@ -54,6 +62,7 @@ class AgiReader:
         self._searched = 0
         self._values: dict[str, str] | None = {}
         self._lines = 0
+        self._usage = ""
 
     def feed(self, data: bytes) -> list[Said]:
         """What ``data`` completes. EventError("agi-garbled") for what is no AGI, or too much."""
@@ -69,7 +78,7 @@ class AgiReader:
             line = bytes(self._buffer[:end]).removesuffix(b"\r").decode("utf-8", "replace")
             del self._buffer[: end + 1]
             self._searched = 0
-            found = self._environment(line) if self._values is not None else _said(line)
+            found = self._environment(line) if self._values is not None else self._answer(line)
             if found is not None:
                 said.append(found)
 
@@ -85,17 +94,23 @@ class AgiReader:
         self._values.setdefault(name.removeprefix("agi_"), value.strip())
         return None
 
-
-def _said(line: str) -> Answer | Hangup | None:
-    if line.startswith("HANGUP"):
-        return Hangup()
-    if line[3:4] == "-" or not line:
-        return None
-    found = _ANSWER.match(line)
-    if found is None:
-        # The rest of the usage that a 520- began is free text; what matters is the line that ends it.
-        return None
-    return Answer(int(found[1]), int(found[2] or 0), found[3] or "")
+    def _answer(self, line: str) -> Answer | Garbled | Hangup | None:
+        if line.startswith("HANGUP"):
+            return Hangup()
+        if self._usage and not line.startswith(self._usage):
+            return None  # the usage that a 520- began is free text; what matters is the line that ends it
+        self._usage = ""
+        if not line:
+            return None
+        if line[3:4] == "-" and line[:3].isascii() and line[:3].isdigit():
+            self._usage = f"{line[:3]} "
+            return None
+        if found := _ANSWER.match(line):
+            return Answer(200, int(found[1]), found[2] or "")
+        refusal = _REFUSAL.match(line)
+        if refusal is None:
+            return Garbled(line[:60])
+        return None if line[0] == "1" else Answer(int(refusal[1]), 0, "")
 
 
 def get_variable(name: str) -> bytes:

@@ -46,6 +46,8 @@ class Channel:
         self.about = {"network": "yes", "callerid": caller, "callingpres": "0", "uniqueid": uniqueid, "extension": "s"}
         self.commands: list[str] = []
         self.says_hangup = False
+        self.garbles: dict[str, bytes] = {}
+        self.answers_after_s = 0.0
         self.took_s = 0.0
 
     async def agi(self, script: str) -> Mapping[str, str]:
@@ -59,7 +61,10 @@ class Channel:
             word, kind, name, *rest = line.split(" ", 3)
             writer.write(b"HANGUP\n" * self.says_hangup)
             assert kind == "VARIABLE"
-            if word == "SET":
+            await asyncio.sleep(self.answers_after_s)
+            if word == "GET" and name in self.garbles:
+                writer.write(self.garbles[name])
+            elif word == "SET":
                 value = rest[0]
                 assert value[0] == value[-1] == '"'
                 self.variables[name] = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
@@ -182,6 +187,55 @@ async def test_the_fail_policy_is_carried_out_while_the_engine_is_silent(
     }  # fmt: skip
 
 
+GARBAGE = (
+    b"nonsense\n",
+    b"200 result=1 (cut\n",
+    b"520-Invalid\nUsage\n520 End\n",
+    b"\xff\x00\n",
+    b"x" * 20_000 + b"\n",
+)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("name", ["ANTIFRAUD_CALLEE", "ANTIFRAUD_TRUNK", "ANTIFRAUD_AGENT"])
+async def test_what_asterisk_garbles_costs_no_call(redis_server: EmbeddedRedis, garbage: bytes, name: str) -> None:
+    """What is not known of such a call may be what protects it: no rung refuses it, and it does not wait either."""
+    fail = policy(**dict.fromkeys(("any.late", "any.redis", "any.overload"), "refuse"))
+    async with adapter(redis_server.url, deadline_ms=100, fail=fail) as port:
+        channel = Channel(port, "+77010000105")
+        channel.garbles[name] = garbage
+        await channel.agi("ask")
+        assert channel.variables.get("ANTIFRAUD_VERDICT", "none") == "none"
+        assert channel.took_s < 0.7
+        await Channel(port, "+77010000105", uniqueid="2.2").agi("ask")
+    found = await counters(redis_server.url)
+    assert found["asterisk.fail.refused"] == 1
+    assert "asterisk.fault" not in found
+    client = connect(redis_server.url)
+    entries = await client.xrange(KEYS.quarantine)  # type: ignore[misc]
+    await client.aclose()
+    assert {fields[b"code"] for _, fields in entries} == {b"agi-garbled"}
+
+
+async def test_a_verdict_on_a_call_that_is_garbled_in_part_is_carried_out(
+    redis_server: EmbeddedRedis, seen: list[CallEvent]
+) -> None:
+    """A header that spoils the answer must not take a call out of everybody's sight."""
+    async with adapter(redis_server.url) as port:
+        channel = Channel(port, "+77010000101")
+        channel.garbles["ANTIFRAUD_AGENT"] = b"200 result=1 (evil\nagent)\n"
+        assert (await channel.agi("ask"))["ANTIFRAUD_VERDICT"] == "block"
+
+
+async def test_an_asterisk_that_takes_too_long_to_tell_is_no_late_engine(redis_server: EmbeddedRedis) -> None:
+    async with adapter(redis_server.url, deadline_ms=30, fail=policy(**{"any.late": "refuse"})) as port:
+        channel = Channel(port, "+77010000105")
+        channel.answers_after_s = 0.02
+        assert (await channel.agi("ask"))["ANTIFRAUD_VERDICT"] == "none"
+    found = await counters(redis_server.url)
+    assert (found["asterisk.told-late"], found["asterisk.verdict.none"]) == (1, 1)
+
+
 async def test_a_refused_call_is_refused_whatever_else_fails(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
     """Each reason has a rung of its own."""
     fail = policy(**{"any.redis": "refuse", "any.overload": "emergency_only"})
@@ -230,6 +284,17 @@ async def test_the_end_of_a_call_is_reported_once(redis_server: EmbeddedRedis, s
     assert kinds == [("setup", "1.1"), ("answer", "1.1"), ("release", "1.1"), ("setup", "1.2")]
     assert (seen[2].cause, seen[2].talk_s, seen[2].caller_raw) == (16, 1.0, "+77010000001")
     assert (await counters(redis_server.url))["asterisk.end-unknown"] == 3
+
+
+async def test_an_end_that_is_garbled_is_an_end(redis_server: EmbeddedRedis, seen: list[CallEvent]) -> None:
+    async with adapter(redis_server.url) as port:
+        channel = Channel(port, "+77010000105")
+        await channel.agi("ask")
+        channel.garbles["ANSWEREDTIME"] = b"nonsense\n"
+        channel.variables["HANGUPCAUSE"] = "16"
+        await channel.agi("ended")
+        await until(lambda: len(seen) == 2)
+    assert (seen[1].kind, seen[1].cause, seen[1].talk_s) == (EventKind.RELEASE, 16, 0.0)
 
 
 async def test_an_answer_is_reported_as_it_comes(

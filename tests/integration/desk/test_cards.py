@@ -134,6 +134,22 @@ def found(cards: Cards, path: str) -> Any:
     return wait_until(look)
 
 
+def placed(client: redis.Redis, number: int, **changes: Any) -> Any:
+    """The decision about a call from +77010000001."""
+    event = CallEvent(
+        kind=EventKind.SETUP, call_id=f"live-{number}", ts=time.time(), switch="sw-kz-75",
+        caller_raw="+77010000001", callee_raw=f"+7700000{number:04}", **changes,
+    )  # fmt: skip
+    client.xadd(KEYS.calls, encode_event(event))  # type: ignore[arg-type]
+
+    def look() -> Any:
+        entries: Any = client.xrange(KEYS.decisions)
+        read = [json.loads(fields[b"d"]) for _entry, fields in entries]
+        return next((one for one in read if one["call_id"] == event.call_id), None)
+
+    return wait_until(look)
+
+
 def test_a_card_says_who_whom_why_and_what_is_like_it(cards: Cards, client: redis.Redis) -> None:
     others = [decided(2), decided(3, caller="+77010000055"), decided(4, caller="+77470000001", callee="+77000000001")]
     put(
@@ -177,7 +193,11 @@ def test_what_the_desk_finds_goes_into_the_log_once_and_stands_on_the_next_card(
     assert card["similar"][0]["outcome"] == "fraud"
     assert card["similar_counts"]["fraud"] == 1
     assert cards.ask(path, {"label": "unclear"})[0] == 201
-    assert client.xlen(KEYS.calls) == 1
+    log = client.xrange(KEYS.calls)
+    assert [(fields[b"label"], fields.get(b"takes_back")) for _entry, fields in log] == [
+        (b"fraud", None),
+        (b"fraud", log[0][1][b"ts"]),
+    ]
     assert found(cards, f"/cards/{1:016x}")["outcome"]["label"] == "unclear"
 
 
@@ -192,19 +212,7 @@ def test_outcomes_reach_the_features_of_the_next_call(
     served = Cards(redis_server.url, config, tmp_path)
 
     def place(number: int) -> Any:
-        """The decision about a call from +77010000001 over an international trunk, said not to roam."""
-        event = CallEvent(
-            kind=EventKind.SETUP, call_id=f"live-{number}", ts=time.time(), switch="sw-kz-75", trunk="intl-1",
-            caller_raw="+77010000001", callee_raw=f"+7700000{number:04}", roaming=False,
-        )  # fmt: skip
-        client.xadd(KEYS.calls, encode_event(event))  # type: ignore[arg-type]
-
-        def look() -> Any:
-            entries: Any = client.xrange(KEYS.decisions)
-            read = [json.loads(fields[b"d"]) for _entry, fields in entries]
-            return next((one for one in read if one["call_id"] == event.call_id), None)
-
-        return wait_until(look)
+        return placed(client, number, trunk="intl-1", roaming=False)
 
     try:
         first = place(1)
@@ -216,6 +224,108 @@ def test_outcomes_reach_the_features_of_the_next_call(
     finally:
         served.stop()
     engine.stop()
+
+
+def test_a_corrected_outcome_no_longer_counts_against_the_caller(
+    redis_server: EmbeddedRedis, client: redis.Redis, config: Path, tmp_path: Path, start_engine: Start
+) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(ROOT / "rules", rules)
+    (rules / "packs" / "found").mkdir()
+    divert = RULE.replace("verdict: label, label: found before", "verdict: divert")
+    (rules / "packs" / "found" / "found_before.yaml").write_text(divert, encoding="utf-8")
+    engine = start_engine(f"--config={config}", f"--rules={rules}", "--model=none")
+    served = Cards(redis_server.url, config, tmp_path)
+
+    def place(number: int, trunk: str = "nat-1", **changes: Any) -> Any:
+        return placed(client, number, trunk=trunk, **changes)
+
+    try:
+        first = place(1, trunk="intl-1", roaming=False)
+        assert place(2)["verdict"] == "allow"
+        found(served, f"/cards/{first['id']}")
+        path = f"/cards/{first['id']}/outcome"
+        assert served.ask(path, {"label": "fraud"})[0] == 201
+        assert place(3)["verdict"] == "divert"
+        served.stop()  # what was said is known to the next one too, to the millisecond
+        served = Cards(redis_server.url, config, tmp_path)
+        found(served, f"/cards/{first['id']}")
+        assert served.ask(path, {"label": "honest"})[0] == 201
+        assert place(4)["verdict"] == "allow"
+        assert served.ask(path, {"label": "fraud"})[0] == 201
+        assert "1 times before" in str(place(5)["reasons"]), "a report that was taken back is no earlier copy of it"
+        assert served.ask(path, {"label": "unclear"})[0] == 201
+        assert place(6)["verdict"] == "allow"
+    finally:
+        served.stop()
+    engine.stop()
+    again = start_engine(f"--config={config}", f"--rules={rules}", "--model=none")
+    assert place(7)["verdict"] == "allow"
+    again.stop()
+
+
+def test_a_block_without_ground_ends_with_the_report_and_others_stay(
+    redis_server: EmbeddedRedis, client: redis.Redis, config: Path, tmp_path: Path, start_engine: Start
+) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(ROOT / "rules", rules)
+    (rules / "packs" / "found").mkdir()
+    block = RULE.replace("verdict: label, label: found before", "verdict: block, block_caller: 24h")
+    (rules / "packs" / "found" / "found_before.yaml").write_text(block, encoding="utf-8")
+    for region in (config / "regions").glob("*.yaml"):
+        region.write_text(region.read_text(encoding="utf-8").replace("ceiling: divert", "ceiling: block"), "utf-8")
+    engine = start_engine(f"--config={config}", f"--rules={rules}", "--model=none")
+    served = Cards(redis_server.url, config, tmp_path)
+
+    def block_of() -> Any:
+        raw: Any = client.hget(KEYS.blocks, "+77010000001")
+        return json.loads(raw) if raw else None
+
+    def place(number: int) -> Any:
+        return placed(client, number, trunk="nat-1")
+
+    try:
+        first = placed(client, 1, trunk="intl-1", roaming=False)
+        found(served, f"/cards/{first['id']}")
+        path = f"/cards/{first['id']}/outcome"
+        assert served.ask(path, {"label": "fraud"})[0] == 201
+        assert place(2)["verdict"] == "block"
+        assert wait_until(block_of)["by"] == "rule:found_before"
+        assert served.ask(path, {"label": "honest", "who": "a.operator"})[0] == 201
+        wait_until(lambda: block_of() is None)
+        assert place(3)["verdict"] == "allow"
+
+        asked: Any = {
+            "op": "block", "number": "+77010000001", "who": "ann", "why": "reported by a bank",
+            "decision": first["id"],
+        }  # fmt: skip
+        client.xadd(KEYS.block_requests, asked)
+        assert wait_until(block_of)["by"] == "analyst:ann"
+        assert served.ask(path, {"label": "fraud"})[0] == 201
+        assert served.ask(path, {"label": "honest"})[0] == 201
+        assert place(4)["verdict"] == "block", "what people blocked, people free"
+        assert block_of()["by"] == "analyst:ann"
+    finally:
+        served.stop()
+    engine.stop()
+
+
+def test_a_service_that_may_not_read_the_register_takes_outcomes_all_the_same(
+    redis_server: EmbeddedRedis, client: redis.Redis, config: Path, tmp_path: Path
+) -> None:
+    client.acl_setuser(
+        "cards", enabled=True, nopass=True, keys=[f"{KEYS.prefix}*"], categories=["+@all"], commands=["-hget"]
+    )
+    put(client, decided(1))
+    served = Cards(redis_server.url.replace("unix://", "unix://cards:any@"), config, tmp_path)
+    try:
+        found(served, f"/cards/{1:016x}")
+        assert served.ask(f"/cards/{1:016x}/outcome", {"label": "honest"})[0] == 201
+        assert client.xlen(KEYS.calls) == 1
+    finally:
+        served.stop()
+        client.acl_deluser("cards")
+    assert "no block can be lifted" in served.log.read_text()
 
 
 def test_older_cases_come_from_the_journal(cards: Cards, tmp_path: Path) -> None:

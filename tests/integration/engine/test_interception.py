@@ -161,6 +161,20 @@ def test_a_command_follows_its_trigger_within_two_seconds(
     assert engine.stop() == 0
 
 
+def test_the_configuration_says_how_often_the_engine_looks(
+    start_engine: Start, redis_client: redis.Redis, rules: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(ROOT / "config", config)
+    default = config / "default.yaml"
+    default.write_text(default.read_text(encoding="utf-8").replace("tick_s: 10.0", "tick_s: 1.5"), encoding="utf-8")
+    engine = start_engine(f"--rules={rules}", f"--config={config}")
+    shard = Shard(redis_client)
+    ticking = shard.talk("t1", "+77010000201")
+    assert 1_500 <= shard.released("t1")[0] - ticking < 5_000
+    assert engine.stop() == 0
+
+
 def test_a_crash_repeats_no_command_and_forgets_no_call(
     start_engine: Start, redis_client: redis.Redis, rules: Path
 ) -> None:

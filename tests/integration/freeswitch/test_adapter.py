@@ -54,6 +54,7 @@ class Channel:
         }
         self.did: list[str] = []
         self.took_s = 0.0
+        self.tells_after_s = 0.0
 
     async def socket(self) -> list[str]:
         """Run ``socket``: what the channel was told to do, in its order."""
@@ -63,7 +64,11 @@ class Channel:
             while True:
                 raw = (await asyncio.wait_for(reader.readuntil(b"\n\n"), 10)).decode().removesuffix("\n\n")
                 if raw == "connect":
-                    lines = "".join(f"{name}: {quote(value, safe='')}\n" for name, value in self.about.items())
+                    await asyncio.sleep(self.tells_after_s)
+                    lines = "".join(
+                        f"{name}: {quote(value, safe='', errors='surrogateescape')}\n"
+                        for name, value in self.about.items()
+                    )
                     writer.write(f"Content-Type: command/reply\nReply-Text: +OK\n{lines}\n".encode())
                     continue
                 fields = dict(line.split(": ", 1) for line in raw.split("\n")[1:])
@@ -238,6 +243,19 @@ class EventSocket:
         body = json.dumps({"Event-Name": name, "Unique-ID": uuid, **more}).encode()
         for writer in self.subscribers:
             writer.write(f"Content-Length: {len(body)}\nContent-Type: text/event-json\n\n".encode() + body)
+
+
+async def test_neither_a_slow_nor_a_garbled_freeswitch_has_a_call_refused(redis_server: EmbeddedRedis) -> None:
+    """The rung is for an engine that is late; a number that cannot be read may be one that is never refused."""
+    fail = policy(**dict.fromkeys(("any.late", "any.redis", "any.overload"), "refuse"))
+    async with adapter(redis_server.url, deadline_ms=100, fail=fail) as port:
+        slow, garbled, plain = (Channel(port, "+77010000105", n) for n in (1, 2, 3))
+        slow.tells_after_s = 0.15
+        garbled.about["Caller-Destination-Number"] = "\udcff112"
+        did = await asyncio.gather(*(channel.socket() for channel in (slow, garbled, plain)))
+    assert [one[-1] for one in did] == ["set antifraud_verdict=none"] * 2 + ["hangup 21"]
+    found = await counters(redis_server.url)
+    assert (found["freeswitch.told-late"], found["freeswitch.fail.refused"]) == (1, 1)
 
 
 async def test_answer_and_end_are_reported(redis_server: EmbeddedRedis, seen: list[CallEvent], tmp_path: Path) -> None:

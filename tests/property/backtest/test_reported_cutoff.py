@@ -22,26 +22,32 @@ class _Maker:
     def __init__(self) -> None:
         self._sum = 0.0
 
-    def vectors(self, events: Sequence[CallEvent]) -> npt.NDArray[np.float64]:
+    def vectors(
+        self, events: Sequence[CallEvent], stops: list[CallEvent] | None = None, new: list[bool] | None = None
+    ) -> npt.NDArray[np.float64]:
         rows = []
         for event in events:
             self._sum = self._sum * 0.5 + event.ts + len(event.call_id) + len(event.label)
             if event.kind is EventKind.SETUP:
                 rows.append([self._sum])
+                if new is not None:
+                    new.append(False)
         return np.array(rows, dtype=np.float64).reshape(len(rows), 1)
 
 
 def _event(low: float, high: float) -> st.SearchStrategy[CallEvent]:
     return st.builds(
-        lambda kind, call, at, label, reporter: CallEvent(
+        lambda kind, call, at, label, reporter, back: CallEvent(
             kind, call, _START + at, caller_raw="+77010000001", callee_raw="+77010000002",
             label=label if kind is EventKind.REPORT else "", reporter=reporter if kind is EventKind.REPORT else "",
+            takes_back=_START + back if kind is EventKind.REPORT and back is not None and back <= at else None,
         ),
         st.sampled_from([EventKind.SETUP, EventKind.SETUP, EventKind.RELEASE, EventKind.REPORT]),
         st.sampled_from([f"c{n}" for n in range(12)]),
-        st.floats(low, high),
+        st.sampled_from([low, (low + high) / 2, high]) | st.floats(low, high),
         st.sampled_from(["fraud", "fraud", "honest", "stopped"]),
         st.sampled_from(["subscriber", "desk", "analyst", "engine", "607"]),
+        st.sampled_from([None, None, 0.0, 500.0]),
     )  # fmt: skip
 
 

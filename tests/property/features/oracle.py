@@ -27,7 +27,7 @@ class Key:
         self.clock = 0
         #: window → (milliseconds, amount) of everything that its condition counted
         self.counted: dict[str, list[tuple[int, Any]]] = {}
-        #: window → as above, for the denominators of shares
+        #: window → as above, for the denominators of shares and means
         self.among: dict[str, list[tuple[int, Any]]] = {}
         #: window → what was called last: item, how often in a row, second
         self.called: dict[str, tuple[Any, int, int]] = {}
@@ -68,7 +68,19 @@ class Oracle:
         identity: tuple[str, ...] = (kind, event.call_id, event.caller, event.callee)
         if kind == "report":
             identity += (event.label, event.reporter)
+        gone = ("taken back", *identity)
+        if kind == "report" and event.takes_back is not None:
+            then = round((event.takes_back - EPOCH) * 1000)
+            if (gone, then) in self.seen:
+                return None
+            if (identity, then) in self.seen:
+                self.seen[self.seen.index((identity, then))] = (gone, then)
+            else:
+                self.seen.append((gone, then))
+            self.take_back(event, row, then)
+            return None
         duplicate = any(one == identity and abs(at - ms) <= DUPLICATE_MS for one, at in self.seen)
+        duplicate = duplicate or (gone, ms) in self.seen
         answer = None
         if kind == "setup":
             answer = (self.values(event, ms), duplicate)
@@ -149,11 +161,36 @@ class Oracle:
             elif spec.kind not in ("distinct", "open"):
                 amount = round(getattr(event, spec.of) * 1000) if spec.of else None
                 entry.counted.setdefault(spec.name, []).append((ms, amount))
+                if spec.kind == "mean":
+                    entry.among.setdefault(spec.name, []).append((ms, None))
         for field in new_fields:
             number = getattr(event, field)
             if number:
                 first = self.first[field]
                 first[number] = min(first.get(number, ms), ms)
+
+    def take_back(self, event: CallEvent, row: Sequence[object] | None, ms: int) -> None:
+        """Counts and sums lose what a report gave them, in the bucket of its time and never below 0."""
+        for spec in self.specs:
+            if spec.on != "report" or spec.kind not in ("count", "sum", "mean", "share"):
+                continue
+            entry = self.tables[table_of(spec)].get(key_of(event, spec.by, spec.cut))
+            missing = spec.of and getattr(event, spec.of) is None
+            if entry is None or missing or (spec.among and not self.true(spec.among, row)):
+                continue
+            full = not spec.where or self.true(spec.where, row)
+            width = spec.over_s // spec.buckets
+            counts = [entry.among] if spec.kind == "share" else [entry.among] * (full and spec.kind == "mean")
+            counts += [entry.counted] * (full and spec.kind in ("count", "share"))
+            for counted in counts:
+                held = counted.get(spec.name, [])
+                at = next((one for one in held if one[0] // 1000 // width == ms // 1000 // width), None)
+                if at is not None:
+                    held.remove(at)
+            if full and spec.kind in ("sum", "mean"):
+                held = entry.counted.get(spec.name, [])
+                total = sum(amount for at, amount in held if at // 1000 // width == ms // 1000 // width)
+                held.append((ms, -min(total, round(getattr(event, spec.of) * 1000))))
 
     def true(self, text: str, row: Sequence[object] | None) -> bool:
         return row is not None and bool(self.holds[text](row))
@@ -239,9 +276,9 @@ class Oracle:
             return sum(inside) / 1000
         if spec.kind == "max":
             return max(inside) / 1000 if inside else math.nan
-        if spec.kind == "mean":
-            return sum(inside) / 1000 / len(inside) if inside else math.nan
         whole = sum(since < at // 1000 // width <= now for at, _ in entry.among.get(spec.name, []))
+        if spec.kind == "mean":
+            return sum(inside) / 1000 / whole if whole else math.nan
         return len(inside) / whole if whole else math.nan
 
 

@@ -92,6 +92,14 @@ SPECS = (
 )
 
 
+#: What else a report that is taken back may meet.
+OF_REPORTS = (
+    window("fraud_share", "share", "callee", 7200, 12, on="report", where="label == 'fraud'", new="caller"),
+    window("weight_mean", "mean", "callee", 7200, 12, on="report", of="weight", where="label == 'fraud'"),
+    window("report_age", "age", "caller", on="report"),
+)
+
+
 def window_set(specs: Sequence[WindowSpec] = SPECS) -> WindowSet:
     """``specs`` with their conditions compiled."""
     texts = {text for spec in specs for text in (spec.where, spec.among) if text}
@@ -131,6 +139,12 @@ def events(draw: st.DrawFn, most: int = 60) -> list[CallEvent]:
             made.append(msgspec.structs.replace(one, ts=one.ts + draw(REPEATS)))
             continue
         now += draw(STEPS)
+        told = [one for one in made if one.kind is EventKind.REPORT and one.takes_back is None]
+        if told and draw(st.integers(0, 3)) == 0:
+            one = draw(st.sampled_from(told))
+            then = one.ts + draw(st.sampled_from([0.0] * 6 + [0.5, -1.0, -700.0]))
+            made.append(msgspec.structs.replace(one, ts=max(now, then), takes_back=then))
+            continue
         kind = draw(
             st.sampled_from([EventKind.SETUP] * 4 + [EventKind.RELEASE] * 2 + [EventKind.ANSWER, EventKind.REPORT])
         )

@@ -15,9 +15,10 @@ from antifraud.domain import CallEvent, EventKind
 from antifraud.features import Fold, Limits, kernels, warm_up
 from antifraud.features.plan import UNIT_WORDS, make_plan
 from tests.property.features.oracle import Oracle
-from tests.property.features.streams import ROOMY, SPECS, events, row_of, window_set
+from tests.property.features.streams import OF_REPORTS, ROOMY, SPECS, events, row_of, window_set
 
-WINDOWS = window_set()
+ALL = (*SPECS, *OF_REPORTS)
+WINDOWS = window_set(ALL)
 SECRET = bytes(range(32))
 THOROUGH = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -44,7 +45,7 @@ def fold_all(
 
 
 def expect(log: Sequence[CallEvent], limits: Limits) -> tuple[list[list[float]], list[bool]]:
-    oracle = Oracle(SPECS, WINDOWS.predicates, limits.remembered)
+    oracle = Oracle(ALL, WINDOWS.predicates, limits.remembered)
     answers = [answer for event in log if (answer := oracle.fold(event, row_of(event))) is not None]
     return [values for values, _ in answers], [duplicate for _, duplicate in answers]
 
@@ -52,7 +53,7 @@ def expect(log: Sequence[CallEvent], limits: Limits) -> tuple[list[list[float]],
 def same(got: np.ndarray, wanted: list[list[float]], first: int = 0) -> None:
     assert len(got) == len(wanted)
     for number, (row, right) in enumerate(zip(got.tolist(), wanted, strict=True), first):
-        for spec, a, b in zip(SPECS, row, right, strict=True):
+        for spec, a, b in zip(ALL, row, right, strict=True):
             assert a == b or (math.isnan(a) and math.isnan(b)), f"set-up {number}, {spec.name}: {a} is not {b}"
 
 
@@ -123,7 +124,7 @@ def audit(fold: Fold) -> None:
 def test_small_memories_forget_the_longest_idle(log: list[CallEvent], limits: Limits) -> None:
     """The oracle is told how many keys and pairs had to go at each event; which ones, it knows from the contract."""
     fold = Fold(WINDOWS, limits=limits, secret=SECRET)
-    oracle = Oracle(SPECS, WINDOWS.predicates, limits.remembered)
+    oracle = Oracle(ALL, WINDOWS.predicates, limits.remembered)
     tables = {table_name(table): table for table in oracle.tables}
     streams = stream_names(oracle)
     before = fold.stats()

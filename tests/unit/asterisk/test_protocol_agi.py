@@ -44,6 +44,23 @@ def test_a_transcript() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"nonsense", b"200", b"200 ", b"200 fine", b"200result=1 (x)", b"200 result=one", b"200 result=1 (cut off",
+     b"\xff\xfe", b"20 result=1", b"cut off)"],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_told(line: bytes) -> None:
+    (_, *rest) = said(b"agi_network: yes\n\n" + line + b"\n200 result=1 (x)\n")
+    assert [type(one) for one in rest] == [agi.Garbled, agi.Answer]
+
+
+@pytest.mark.parametrize("line", [b"100 result=0 Trying...", b"", b"520-Usage\nnonsense\n200 result=1 (y)\n520-more"])
+def test_what_is_no_answer_yet_is_passed_over(line: bytes) -> None:
+    end = b"520 End of proper usage.\n" if line.startswith(b"520-") else b""
+    (_, *rest) = said(b"agi_network: yes\n\n" + line + b"\n" + end + b"200 result=1 (x) endpos=7\n")
+    assert rest == [*([agi.Answer(520, 0, "")] if end else []), agi.Answer(200, 1, "x")]
+
+
 @given(st.lists(st.integers(0, len(TRANSCRIPT)), max_size=12))
 def test_where_it_is_cut_makes_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(TRANSCRIPT)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -92,6 +93,21 @@ def test_whose_word_counts(reports: list[tuple[str, str]], fraud: bool, said: st
     found, _rows = _of(_call("a", 0), _call("z", 0.5), _report("z", 0.9), *told, _call("end", 9))
     assert _labels(found)[0] == (0, fraud)
     assert found.labels.scenario.texts().tolist()[0] == said
+
+
+def test_a_report_that_was_taken_back_by_then_teaches_nothing() -> None:
+    told = _report("a", 1, "fraud", "desk")
+    back = msgspec.structs.replace(told, ts=_START + 3 * _DAY, takes_back=told.ts)
+    more = [_call("a", 0), _call("z", 0.5), _report("z", 0.9), told, back, _call("end", 9)]
+    found, _rows = _of(*more)
+    assert _labels(found)[0] == (0, False)
+    assert found.labels.scenario.texts().tolist()[0] == "not reported"
+    assert found.counts["reports"] == 1
+    found, _rows = _of(*more, until=_START + 2.9 * _DAY, days=0.5)
+    assert _labels(found)[0] == (0, True), "nobody knew it yet"
+    again = _report("a", 4, "fraud", "desk")
+    found, _rows = _of(*more, again)
+    assert _labels(found)[0] == (0, True)
 
 
 def test_stopped_calls_that_nobody_judged_are_not_taken_for_honest() -> None:

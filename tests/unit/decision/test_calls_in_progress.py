@@ -223,7 +223,8 @@ def test_an_answer_and_a_report_are_moments_too(watch: Watch) -> None:
     honest = msgspec.structs.replace(report, label="honest")
     own = msgspec.structs.replace(report, source="engine")
     another = msgspec.structs.replace(report, caller_raw="+77010000099")
-    assert watched.tell(honest, own, another) == []
+    back = msgspec.structs.replace(report, takes_back=T0 + 8)
+    assert watched.tell(honest, own, another, back) == []
     assert [(decision.on, decision.verdict) for decision in watched.tell(report)] == [("report", "release")]
     assert watched.tell(report) == []
 

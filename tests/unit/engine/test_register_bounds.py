@@ -43,6 +43,18 @@ async def test_a_written_seq_beyond_what_agents_take_is_not_gone_on_from() -> No
     assert pipe.commands
 
 
+def test_what_was_said_of_a_number_meanwhile_is_not_forgotten() -> None:
+    found = register()
+    number = "+77010000001"
+    found.obey(BlockRequest("block", "a", "b", number, until=T0 + 60), "1-0", T0)
+    found.obey(BlockRequest("block", "a", "b", number, until=T0 + 90), "2-0", T0)
+    with pytest.raises(EventError) as caught:
+        found.obey(BlockRequest("forget", "desk", "honest", number, until=T0 + 60), "3-0", T0)
+    assert caught.value.code == "block-changed"
+    found.obey(BlockRequest("forget", "desk", "honest", number, until=T0 + 90), "4-0", T0)
+    assert len(found) == 0
+
+
 def test_rules_that_change_all_the_time_keep_no_number_from_being_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that is fed every few seconds is the usual case; what ends or comes under protection has its turn."""
     found = register()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 import antifraud.features
-from antifraud.domain import ConfigError
+from antifraud.domain import CallEvent, ConfigError
 from antifraud.features import Fold, Limits, kernels, warm_up
 from tests.property.features.streams import ROOMY, window, window_set
 from tests.unit.features.calls import T, fold_of, release, report, setup, values
@@ -129,6 +130,50 @@ def test_a_report_with_another_label_or_reporter_is_another_report() -> None:
     again = [msgspec.structs.replace(one, ts=one.ts + 60) for one in told]
     assert values(fold, *again, setup(T + 100)) == [[7]]
     assert fold.stats()["duplicates"] == 7
+
+
+REPORTED = (
+    window("reports", "count", "caller", 30 * 86_400, 30, on="report", where="label == 'fraud'"),
+    window("weight", "sum", "caller", 3600, 12, on="report", of="weight"),
+    window("reporters", "distinct", "caller", 3600, 12, on="report", of="reporter"),
+)
+
+
+def taken_back(one: CallEvent, ts: float) -> CallEvent:
+    return msgspec.structs.replace(one, ts=ts, takes_back=one.ts)
+
+
+def test_a_report_that_is_taken_back_is_neither_counted_nor_remembered() -> None:
+    fold = fold_of(*REPORTED)
+    fraud = msgspec.structs.replace(report(T, "fraud", "desk"), weight=1.5)
+    other = msgspec.structs.replace(report(T + 1, "fraud", "subscriber"), weight=1.0)
+    assert values(fold, fraud, other, setup(T + 2)) == [[2, 2.5, 2]]
+    back = taken_back(fraud, T + 3)
+    assert values(fold, back, setup(T + 4)) == [[1, 1.0, 2]], "distinct counts stay as they are"
+    assert values(fold, back, fraud, setup(T + 5)) == [[1, 1.0, 2]], "what comes a second time changes nothing"
+    again = msgspec.structs.replace(fraud, ts=T + 6)
+    assert values(fold, again, setup(T + 7)) == [[2, 2.5, 2]], "and what is said again is said again"
+    assert values(fold, back, taken_back(again, T + 8), setup(T + 9)) == [[1, 1.0, 2]]
+    assert fold.stats()["duplicates"] == 3
+
+
+def test_a_report_is_taken_back_weeks_later_and_after_a_restart(tmp_path: Path) -> None:
+    fold = fold_of(*REPORTED, limits=msgspec.structs.replace(ROOMY, remembered=2))
+    fraud = msgspec.structs.replace(report(T, "fraud", "desk"), weight=1.0)
+    values(fold, fraud, *(setup(T + 60 * day, callee=f"+7701000{day:04}") for day in range(1, 9)))
+    fold.save(tmp_path / "snapshot", "1-0")
+    fold, _ = Fold.load(tmp_path / "snapshot", fold.windows)
+    late = T + 20 * 86_400
+    assert values(fold, setup(late), taken_back(fraud, late + 1), setup(late + 2)) == [[1, 0, 0], [0, 0, 0]]
+    assert values(fold, taken_back(fraud, late + 1), setup(late + 3)) == [[0, 0, 0]], "and never below 0"
+
+
+def test_who_takes_back_a_report_of_which_nothing_is_known_leaves_nothing_behind() -> None:
+    fold = fold_of(*REPORTED)
+    values(fold, taken_back(report(T, "fraud", "desk"), T + 1))
+    assert fold.stats()["caller.keys"] == 0
+    with pytest.raises(ValueError, match="finite"):
+        values(fold, msgspec.structs.replace(report(T, "fraud", "desk"), takes_back=math.nan))
 
 
 def test_label_and_reporter_tell_reports_apart_and_nothing_else() -> None:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "sip_adapters/switches/opensips"
 TEXT = (FOLDER / "antifraud.cfg").read_text(encoding="utf-8")
 ASYNC = (FOLDER / "antifraud_async.cfg").read_text(encoding="utf-8")
+DESK = (FOLDER / "antifraud_desk.cfg").read_text(encoding="utf-8")
+ALL = TEXT + ASYNC + DESK
 KAMAILIO = (ROOT / "sip_adapters/switches/kamailio/antifraud.cfg").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs/how-to/opensips.md").read_text(encoding="utf-8")
 FIELDS = {*TEXT_FIELDS, *NUMERIC_FIELDS, "kind", "roaming"}
@@ -34,8 +36,33 @@ LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 PLACES = (
     r"^\t+\$var\(af_(?:number|plain|callee|text)\) = ",
     r"^\t+(?:if \(|\|\| )",
-    r"^\t+\$ru = \$var\(af_target\);$",
+    r"^\t+\$ru = \$(?:var\(af_target\)|avp\(antifraud_to\));$",
+    r"^\t+\$avp\(antifraud_to\) := \$ru;$",
 )
+#: From which routes a function may be used, as the documentation of the modules tm, sipmsgops and dialog says it.
+ALLOWED = {
+    "t_relay": "request failure",
+    "t_reply": "request failure",
+    "t_newtran": "request",
+    "t_check_status": "request onreply failure branch",
+    "t_local_replied": "request branch failure onreply",
+    "t_was_cancelled": "onreply failure",
+    "t_on_failure": "request branch onreply failure",
+    "t_on_branch": "request branch onreply failure",
+    "append_hf": "request onreply failure branch",
+    "remove_hf": "request onreply failure branch",
+    "remove_hf_re": "request onreply failure branch",
+    "is_present_hf": "request onreply failure branch",
+    "append_to_reply": "request failure branch",
+    "create_dialog": "request",
+    "dlg_on_answer": "request",
+    "dlg_on_hangup": "request",
+}
+#: Functions of the core and of cfgutils, and words that only look like one: anywhere.
+EVERYWHERE = {
+    "async", "cache_add", "cache_counter_fetch", "cache_fetch", "cache_raw_query", "cache_remove", "cache_sub",
+    "get_timestamp", "if", "resetdsturi", "return", "route", "usleep", "while", "xlog",
+}  # fmt: skip
 
 
 #: What an event is put together from: all of them text that the file made itself or has encoded.
@@ -47,12 +74,16 @@ OURS = {
 
 def statements() -> list[str]:
     """The lines without comments."""
-    lines = [re.sub(r"(?<=;)\s+#.*", "", line) for line in (TEXT + ASYNC).splitlines()]
+    lines = [re.sub(r"(?<=;)\s+#.*", "", line) for line in ALL.splitlines()]
     return [line for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
 def body(route: str) -> str:
-    found = (TEXT + ASYNC).partition(f"\nroute[{route}] {{\n")[2].partition("\n}\n")[0]
+    found = (
+        re.sub(r"\n(?:failure|branch)_route\[", "\nroute[", ALL)
+        .partition(f"\nroute[{route}] {{\n")[2]
+        .partition("\n}\n")[0]
+    )
     assert found, route
     return "\n".join(line for line in found.splitlines() if not line.strip().startswith("#"))
 
@@ -212,13 +243,72 @@ def test_the_causes_are_those_of_the_adapters() -> None:
 
 
 def test_every_route_is_there_and_used() -> None:
-    there = set(re.findall(r"^(?:failure_)?route\[(\w+)\] \{$", TEXT + ASYNC, re.MULTILINE))
+    there = set(re.findall(r"^(?:failure_|branch_)?route\[(\w+)\] \{$", ALL, re.MULTILINE))
     code = "\n".join(statements())
     used = set(re.findall(r"\broute\((\w+)", code)) | set(re.findall(r"\basync\(usleep\(\$avp\(\w+\)\), (\w+)\)", code))
-    used |= set(re.findall(r'(?:dlg_on_\w+|t_on_failure)\("(\w+)"\)', code))
+    used |= set(re.findall(r'(?:dlg_on_\w+|t_on_failure|t_on_branch)\("(\w+)"\)', code))
     assert used - there == {"ANTIFRAUD_GO_ON"}
-    assert there - used == {"ANTIFRAUD", "ANTIFRAUD_ASYNC"}
+    assert there - used == {"ANTIFRAUD", "ANTIFRAUD_ASYNC", "ANTIFRAUD_DESK"}
     assert "GO_ON" not in TEXT
+
+
+def code_of(route: str) -> str:
+    """The body without comments and texts."""
+    return re.sub(r"(?<=;)\s+#.*", "", re.sub(r'"(?:[^"\\]|\\.)*"', '""', body(route)))
+
+
+def reached(kind: str) -> set[str]:
+    """The routes that are run for a request, or out of a failure or branch route, with all that they call."""
+    if kind == "request":
+        found = {"ANTIFRAUD", "ANTIFRAUD_ASYNC", "ANTIFRAUD_RESUMED", "ANTIFRAUD_DESK"}
+    else:
+        found = set(re.findall(rf"^{kind}_route\[(\w+)\]", ALL, re.MULTILINE))
+    waiting = list(found)
+    while waiting:
+        called = set(re.findall(r"\broute\((\w+)", code_of(waiting.pop()))) - found - {"ANTIFRAUD_GO_ON"}
+        found |= called
+        waiting += called
+    return found
+
+
+@pytest.mark.parametrize("kind", ["request", "failure", "branch"])
+def test_functions_are_used_where_they_may_be(kind: str) -> None:
+    routes = reached(kind)
+    assert routes
+    for route in routes:
+        for name in re.findall(r"(?<![$\w{.(/])([a-z]\w+)\(", code_of(route)):
+            if name not in EVERYWHERE:
+                assert kind in ALLOWED.get(name, "").split(), f"{name} in {route}"
+
+
+def test_the_desk_alone_is_told_what_is_for_the_desk() -> None:
+    for header in ("Diversion: <", "X-Antifraud-Decision: ", "X-Antifraud-Diverted: $"):
+        assert ALL.count(f'append_hf("{header}') == 1
+        assert f'append_hf("{header}' in body("ANTIFRAUD_DESK_LINES")
+    assert "ANTIFRAUD_DESK_LINES" in reached("branch")
+    assert "ANTIFRAUD_DESK_LINES" not in reached("request") | reached("failure")
+    assert body("ANTIFRAUD_DESK_LINES").startswith('\tif ($avp(antifraud_verdict) != "divert") return(1);')
+    assert 't_on_branch("ANTIFRAUD_TO_DESK")' in body("ANTIFRAUD_DIVERT")
+
+
+def test_the_way_back_from_a_desk_is_that_of_kamailio() -> None:
+    failed, gone = body("ANTIFRAUD_DESK_FAILED"), body("ANTIFRAUD_DESK_GONE")
+    mine, theirs = (re.search(r't_check_status\("([^"]*5[^"]*)"\)', text) for text in (failed, KAMAILIO))
+    assert mine is not None
+    assert theirs is not None
+    for status in range(300, 700):
+        ours = re.search(mine[1], str(status)) is not None
+        # 476 and 477 are what tm of OpenSIPS itself answers for a place that it cannot send to.
+        assert ours == (re.search(theirs[1], str(status)) is not None or status in (476, 477)), status
+    assert "!t_was_cancelled()" in failed
+    assert failed.index("ANTIFRAUD_DESK_GONE") < failed.index("ANTIFRAUD_GO_ON") < failed.index("exit;")
+    for step in ('$avp(antifraud_verdict) := "label";', "$ru = $avp(antifraud_to);", "resetdsturi();",
+                 "$T_fr_timeout = NULL;", 't_on_failure("ANTIFRAUD_FAILED");'):  # fmt: skip
+        assert step in gone, step
+    # A label or a decision that nobody set would be the number 0 in a header.
+    divert = body("ANTIFRAUD_DIVERT")
+    for name in ("antifraud_to", "antifraud_label"):
+        assert divert.index(f"$avp({name}) :=") < divert.index("t_on_branch")
 
 
 def test_brackets_are_closed_and_no_line_of_kamailio_is_left() -> None:
@@ -243,6 +333,7 @@ def test_brackets_are_closed_and_no_line_of_kamailio_is_left() -> None:
 
 def test_file_and_page_say_that_it_has_not_run() -> None:
     assert "NOT RUN" in TEXT[:900]
+    assert "NOT RUN" in DESK[:200]
     assert "not been run against the real server" in re.sub(r"\s+#?\s*", " ", TEXT[:900])
     head = PAGE.partition("\n## ")[0]
     assert "has not been run against the real server" in re.sub(r"\s+", " ", head)
@@ -253,6 +344,6 @@ def test_file_and_page_say_that_it_has_not_run() -> None:
 
 def test_the_page_names_the_settings_with_their_defaults() -> None:
     settings = dict(re.findall(r"^\t\$var\((af_\w+)\) = (\S+);", body("ANTIFRAUD_SETTINGS"), re.MULTILINE))
-    assert len(settings) == 11
+    assert len(settings) == 12
     for name, value in settings.items():
         assert f"| `{name}` | `{value}` |" in PAGE, name
