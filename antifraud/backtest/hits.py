@@ -85,18 +85,18 @@ class RuleHits(msgspec.Struct, frozen=True):
 
     @property
     def per_million(self) -> float:
-        """Hits in a million honest calls, as measured."""
-        return self.honest_hits / self.honest * MILLION
+        """Hits in a million honest calls, as measured; 0 where there was none."""
+        return self.honest_hits / self.honest * MILLION if self.honest else 0.0
 
     @property
     def at_least(self) -> float:
         """The lower bound of that rate with 95 % confidence (exact binomial), were each call by itself."""
-        return lower_bound(self.honest_hits, self.honest, CONFIDENCE) * MILLION
+        return lower_bound(self.honest_hits, self.honest, CONFIDENCE) * MILLION if self.honest else 0.0
 
     @property
     def at_most(self) -> float:
         """The upper bound, likewise. Calls of one caller hang together, so ``callers`` belong beside it."""
-        return upper_bound(self.honest_hits, self.honest, CONFIDENCE) * MILLION
+        return upper_bound(self.honest_hits, self.honest, CONFIDENCE) * MILLION if self.honest else MILLION
 
     @property
     def outcome(self) -> Outcome:
@@ -139,7 +139,7 @@ class HitCount:
         self._keep = examples
         self._model = model
         self._places = columns_of(model, windows.digests, MODEL_FACTS) if model is not None else None
-        # A rule on calls in progress hits no set-up; labelled events say nothing of when such a call should end.
+        # Rules on calls in progress hit no set-up; ``in_progress`` counts what they hit.
         self._declared = tuple(rule for rule in rules.rules if rule.stage is not Stage.RETIRED and rule.on == SETUP)
         self._row_of = {rule.id: row for row, rule in enumerate(self._declared)}
         self._in_force = rules
@@ -351,9 +351,14 @@ def as_if_enforced(rules: RuleSet) -> RuleSet:
         for rule in rules.rules
         if rule.stage is not Stage.RETIRED
     ]
+    return with_rules(rules, enforced)
+
+
+def with_rules(rules: RuleSet, chosen: Iterable[Rule]) -> RuleSet:
+    """``chosen`` in the place of the rules of ``rules``, with the same lists and names."""
     names = rules.names
     return RuleSet(
-        enforced,
+        chosen,
         rules.lists,
         fields=names.fields,
         windows=sorted(names.windows),

@@ -6,11 +6,12 @@ own, a small one that begins empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from antifraud.backtest.in_progress import due_before
 from antifraud.decision import ROW, FactBook, Policy, Prepared
 from antifraud.decision.calls_in_progress import CallsInProgress
 from antifraud.decision.facts import TALK_SO_FAR
@@ -98,23 +99,23 @@ class StreamReplay:
         """
         calls = CallsInProgress()
         calls.watch(frozenset((on,)))
-        names = (*ROW, *self._windows.names, "score", TALK_SO_FAR)
         seen: list[Mapping[str, Value | None]] = []
-        for number, item in enumerate(prepared):
+        times = [item.event.ts for item in prepared]
+        for item, until in zip(prepared, [*times[1:], times[-1]], strict=True):
             fold.fold([item.event], [item.row])
             calls.follow([item], [item.event.ts])
-            last = number + 1 == len(prepared)
-            until = item.event.ts if last else prepared[number + 1].event.ts
-            now = item.event.ts
-            while True:
-                calls.advance(now)
-                moments = [one for one in calls.take() if one.call.event.call_id == judged.call_id]
-                items = [facts.prepare(one.call.event) for one in moments]
-                rows = moment_rows(moments, items, fold, self._policy.utc_offset_min) if moments else []
-                seen += [dict(zip(names, row, strict=True)) for row in rows]  # type: ignore[arg-type]
-                # Up to the next event, which comes first where both are due at once.
-                following = calls.next_tick
-                if following is None or following >= until:
-                    break
-                now = following
+            calls.advance(item.event.ts)
+            seen += self._looks(calls, judged, facts, fold)
+            for due in due_before(calls, until):
+                calls.advance(due)
+                seen += self._looks(calls, judged, facts, fold)
         return seen
+
+    def _looks(
+        self, calls: CallsInProgress, judged: CallEvent, facts: FactBook, fold: Fold
+    ) -> Iterator[Mapping[str, Value | None]]:
+        moments = [one for one in calls.take() if one.call.event.call_id == judged.call_id]
+        items = [facts.prepare(one.call.event) for one in moments]
+        names = (*ROW, *self._windows.names, "score", TALK_SO_FAR)
+        for row in moment_rows(moments, items, fold, self._policy.utc_offset_min) if moments else ():
+            yield dict(zip(names, row, strict=True))  # type: ignore[arg-type]

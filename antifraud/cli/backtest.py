@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,12 +16,18 @@ from antifraud.domain import UsageError
 
 if TYPE_CHECKING:
     from antifraud.backtest.hits import HitCount, LabelledEvent, RuleHits
-    from antifraud.rulekit import RuleSet
+    from antifraud.backtest.in_progress import InProgressCount, InProgressHits
     from antifraud.simulator import SimulatedEvent
 
 _COLOURS: Final = {"kept": "green", "open": "yellow", "above": "red"}
 _HEAD: Final = ("rule", "stage", "verdict", "honest", "callers", "/million", "at most", "budget", "", "fraud", "alone")
 _RIGHT: Final = (3, 4, 5, 6, 7, 9, 10)
+_LATER_HEAD: Final = (
+    "rule", "stage", "command", "honest", "callers", "/10,000", "/million", "at most", "budget", "", "fraud", "alone",
+    "talk", "cut",
+)  # fmt: skip
+_LATER_RIGHT: Final = (3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+_IN_PROGRESS: Final = "in-progress"
 _MOST_SHOWN: Final = 1000
 _MOST_NAMED: Final = 8
 _WIDTH: Final = 110
@@ -46,6 +52,11 @@ _WIDTH: Final = 110
     "--rule", "chosen", multiple=True, metavar="RULE", help="Judge and show only this rule; may be given several times."
 )
 @click.option(
+    "--only",
+    type=click.Choice(["setup", _IN_PROGRESS]),
+    help="Judge and show only rules on setups, or only those on calls in progress; to follow calls takes longest.",
+)
+@click.option(
     "--show", type=click.IntRange(0, _MOST_SHOWN), default=0, help="Show so many honest calls that each rule hit."
 )
 @click.option("--prove", is_flag=True, help="Fail also where too few calls show that a rule keeps its budget.")
@@ -63,6 +74,7 @@ def backtest(
     scenario: str,
     clean: bool,
     chosen: tuple[str, ...],
+    only: str | None,
     show: int,
     prove: bool,
     config_dir: str,
@@ -73,26 +85,40 @@ def backtest(
     Honest calls that are hit are false hits. A rule at canary or enforce declares how many of a million it may hit
     (rollout.false_hits_per_million), and must keep that.
 
+    Rules on calls in progress are asked as the engine asks them, about calls that are answered and that rules on setups
+    let through at their stages. Their rates are in such calls.
+
     Exit code 0: every such rule keeps its budget, as far as these calls can tell; 1: one is above it, or has none;
     2: used wrongly.
     """
     plan = _plan(files, seeds, calls, days, start, scenario, config_dir)
-    rules, count = _ready(rules_dir, config_dir, show)
-    for name in chosen:
-        rules.rule(name)
+    count, later = _ready(rules_dir, config_dir, show, chosen, only)
     named = []
     with progress_bar("calls", plan.total) as advance:
         for name, events in sources(plan):
             named.append(name)
-            count.add(_labelled(events, clean=clean), name, advance)
+            labelled: Iterable[LabelledEvent] = _labelled(events, clean=clean)
+            if later is not None:
+                labelled = later.passing(labelled, name)
+            count.add(labelled, name, advance)
     results = count.results()
-    shown = [item for item in results if not chosen or item.rule.id in chosen]
+    at_setup = [item for item in results if only != _IN_PROGRESS and (not chosen or item.rule.id in chosen)]
+    judged = later.results() if later is not None else ()
+    in_progress = [item for item in judged if not chosen or item.rule.id in chosen]
+    shown = [*at_setup, *in_progress]
+    if not shown:
+        raise UsageError("no rule is left to judge", hint="leave --only out, or name rules of that kind")
     failing = [item.rule.id for item in shown if _fails(item, prove=prove)]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(_content(count, named, clean, shown, failing)), indent=2))
+        found = _content(count, named, clean, at_setup, failing)
+        if later is not None:
+            found["in_progress"] = _later_content(later, in_progress)
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        _say(count, named, clean, shown)
-        _sum_up(shown, [item for item in results if item not in shown], prove=prove)
+        _say(count, named, clean, at_setup)
+        if later is not None:
+            _say_later(later, clean, in_progress)
+        _sum_up(shown, [item for item in (*results, *judged) if item not in shown], prove=prove)
     context.exit(1 if failing else 0)
 
 
@@ -112,9 +138,12 @@ def _plan(
     return msgspec.structs.replace(plan, start=start_time(start, country.utc_offset_min))
 
 
-def _ready(rules_dir: str, config_dir: str, show: int) -> tuple[RuleSet, HitCount]:
-    """The rules, and what counts their hits under the configuration in force."""
+def _ready(
+    rules_dir: str, config_dir: str, show: int, chosen: Sequence[str], only: str | None
+) -> tuple[HitCount, InProgressCount | None]:
+    """What counts hits under the configuration in force; None where no rule on calls in progress is judged."""
     from antifraud.backtest.hits import HitCount, reads_score
+    from antifraud.backtest.in_progress import InProgressCount, rules_in_progress
     from antifraud.cli.assembly import build_numbering, memory_limits, read_settings
     from antifraud.cli.rule_parameters import refuse_unfit
     from antifraud.cli.rules_folder import vocabulary_files
@@ -133,17 +162,33 @@ def _ready(rules_dir: str, config_dir: str, show: int) -> tuple[RuleSet, HitCoun
         from antifraud.scoring import Model
 
         model = Model.load(settings.model_dir)
+    for name in chosen:
+        rules.rule(name)
+    numbering, limits = build_numbering(settings, warm=False), memory_limits(settings)
+    feedback = settings.engine.feedback
     count = HitCount(
         bundle.windows,
         rules,
         settings.policy(),
-        build_numbering(settings, warm=False),
+        numbering,
         model=model,
-        limits=memory_limits(settings),
-        feedback=settings.engine.feedback,
+        limits=limits,
+        feedback=feedback,
         examples=show,
     )
-    return rules, count
+    if only == "setup" or not any(not chosen or rule.id in chosen for rule in rules_in_progress(rules)):
+        return count, None
+    later = InProgressCount(
+        bundle,
+        settings.policy(),
+        numbering,
+        model=model,
+        limits=limits,
+        feedback=feedback,
+        examples=show,
+        tick_s=settings.engine.tick_s,
+    )
+    return count, later
 
 
 def _labelled(events: Iterable[SimulatedEvent], *, clean: bool) -> Iterator[LabelledEvent]:
@@ -172,22 +217,48 @@ def _content(
         "fraud": count.fraud,
         "repeated": count.repeated,
         "failing": list(failing),
+        "rules": [_rule_content(item) for item in results],
+        "in_progress": None,
+    }
+
+
+def _rule_content(item: RuleHits) -> dict[str, Any]:
+    return {
+        "rule": item.rule.id,
+        "pack": item.rule.pack,
+        "stage": item.rule.stage.value,
+        "verdict": item.rule.verdict,
+        "honest_hits": item.honest_hits,
+        "honest_callers": item.callers,
+        "per_million": round(item.per_million, 3),
+        "at_least_per_million": round(item.at_least, 3),
+        "at_most_per_million": round(item.at_most, 3),
+        "budget_per_million": item.budget,
+        "outcome": item.outcome or None,
+        "fraud_hits": item.fraud_hits,
+        "fraud_alone": item.fraud_alone,
+        "examples": item.examples,
+    }
+
+
+def _later_content(count: InProgressCount, results: Sequence[InProgressHits]) -> dict[str, Any]:
+    """Calls in progress; ``verdict`` of such a rule is its command."""
+    return {
+        "honest": count.honest,
+        "fraud": count.fraud,
+        "honest_stopped_at_setup": count.stopped_honest,
+        "fraud_stopped_at_setup": count.stopped_fraud,
+        "fraud_talk_s": round(count.fraud_talk_s, 3),
+        "failed_looks": count.failures,
         "rules": [
-            {
-                "rule": item.rule.id,
-                "pack": item.rule.pack,
-                "stage": item.rule.stage.value,
-                "verdict": item.rule.verdict,
-                "honest_hits": item.honest_hits,
-                "honest_callers": item.callers,
-                "per_million": round(item.per_million, 3),
-                "at_least_per_million": round(item.at_least, 3),
-                "at_most_per_million": round(item.at_most, 3),
-                "budget_per_million": item.budget,
-                "outcome": item.outcome or None,
-                "fraud_hits": item.fraud_hits,
-                "fraud_alone": item.fraud_alone,
-                "examples": item.examples,
+            _rule_content(item)
+            | {
+                "on": item.rule.on,
+                "looks": item.looks,
+                "per_10000": round(item.per_10000, 3),
+                "talk_s_p50": None if item.talk_s is None else round(item.talk_s, 3),
+                "fraud_cut_s": round(item.cut_s, 3),
+                "fraud_cut_share": round(item.cut_share, 6),
             }
             for item in results
         ],
@@ -198,23 +269,54 @@ def _say(count: HitCount, named: Sequence[str], clean: bool, results: Sequence[R
     sort = "clean traffic" if clean else f"{count.fraud:,} fraudulent ones"
     repeated = f", {count.repeated:,} set up twice" if count.repeated else ""
     where = f"{', '.join(named[:_MOST_NAMED])}{', …' if named[_MOST_NAMED:] else ''}"
-    click.echo(f"{count.honest:,} honest calls, {sort}{repeated} ({where})\n")
-    listed = [item for item in results if item.acts or item.honest_hits or item.fraud_hits]
-    rows = [_cells(item) for item in listed]
-    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(len(_HEAD))]
-    click.echo(click.style(_line(_HEAD, widths), bold=True))
-    for item, row in zip(listed, rows, strict=True):
-        click.echo(_line(row, widths, colour=_COLOURS.get(item.outcome) if item.acts else None))
-        for example in item.examples:
-            click.echo(_example(example.ts, example.call_id, example.behaviour, example.reason))
-    quiet = [item.rule.id for item in results if item not in listed]
-    if quiet:
-        words = f"hit nothing, and are not at canary or enforce: {', '.join(quiet)}"
-        click.echo("\n" + textwrap.fill(words, _WIDTH, break_long_words=False, break_on_hyphens=False))
+    click.echo(f"{count.honest:,} honest calls, {sort}{repeated} ({where})")
+    if not results:
+        return
+    click.echo()
+    _table(_HEAD, _RIGHT, {item.rule.id: _cells(item) for item in results}, results)
     click.echo(
         "\nhonest: honest calls hit, of so many callers; at most: with 95 % confidence; fraud: fraudulent calls hit;"
         "\nalone: of these, the ones that no other rule at canary or enforce hits as gravely"
     )
+
+
+def _say_later(count: InProgressCount, clean: bool, results: Sequence[InProgressHits]) -> None:
+    fraud = "" if clean else f", {count.fraud:,} fraudulent ones that talked for {_minutes(count.fraud_talk_s)}"
+    click.echo(f"\nin progress: {count.honest:,} honest calls{fraud}")
+    if count.stopped_honest or count.stopped_fraud:
+        stopped = f"{count.stopped_honest:,} honest" + ("" if clean else f", {count.stopped_fraud:,} fraudulent")
+        click.echo(f"not among them, since rules on setups stop them: {stopped}")
+    click.echo()
+    _table(_LATER_HEAD, _LATER_RIGHT, {item.rule.id: _later_cells(item) for item in results}, results)
+    idle = [item.rule.id for item in results if not item.looks]
+    if idle:
+        click.echo(f"\nnever had a reason to look at a call here, which shows nothing: {', '.join(idle)}")
+    if count.failures:
+        click.echo(click.style(f"\n{count.failures:,} looks at calls failed and hit nothing", fg="red"))
+    click.echo(
+        "\nhonest, fraud: hit, of calls that were answered and let through; talk: seconds until the hit (half of"
+        "\nthem no more); cut: how long the fraudulent ones went on after the hit, and the share in all talk of fraud"
+    )
+
+
+def _table(
+    head: Sequence[str], right: Sequence[int], cells: Mapping[str, tuple[str, ...]], results: Sequence[RuleHits]
+) -> None:
+    """The rules that hit something or have to keep a budget, with examples; the names of the others."""
+    listed = [item for item in results if item.acts or item.honest_hits or item.fraud_hits]
+    rows = [cells[item.rule.id] for item in listed]
+    if rows:
+        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+        click.echo(click.style(_line(head, head, right, widths), bold=True))
+        for item, row in zip(listed, rows, strict=True):
+            click.echo(_line(head, row, right, widths, colour=_COLOURS.get(item.outcome) if item.acts else None))
+            for example in item.examples:
+                click.echo(_example(example.ts, example.call_id, example.behaviour, example.reason))
+    quiet = [item.rule.id for item in results if item not in listed]
+    if quiet:
+        words = f"hit nothing, and are not at canary or enforce: {', '.join(quiet)}"
+        between = "\n" if rows else ""
+        click.echo(between + textwrap.fill(words, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _cells(item: RuleHits) -> tuple[str, ...]:
@@ -230,15 +332,28 @@ def _cells(item: RuleHits) -> tuple[str, ...]:
     return (rule.id, rule.stage.value, rule.verdict, *counted, budget, outcome, *caught)
 
 
+def _later_cells(item: InProgressHits) -> tuple[str, ...]:
+    name, stage, command, honest, callers, rate, *rest = _cells(item)
+    talk = "" if item.talk_s is None else f"{item.talk_s:,.0f} s"
+    cut = f"{_minutes(item.cut_s)} ({item.cut_share:.1%})" if item.fraud_hits else ""
+    return (name, stage, command, honest, callers, f"{item.per_10000:.2f}", rate, *rest, talk, cut)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} min"
+
+
 def _rate(value: float) -> str:
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], *, colour: str | None = None) -> str:
+def _line(
+    head: Sequence[str], cells: Sequence[str], right: Sequence[int], widths: Sequence[int], *, colour: str | None = None
+) -> str:
     shown = []
     for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        text = cell.rjust(width) if column in _RIGHT else cell.ljust(width)
-        shown.append(click.style(text, fg=colour) if colour and column == _HEAD.index("") else text)
+        text = cell.rjust(width) if column in right else cell.ljust(width)
+        shown.append(click.style(text, fg=colour) if colour and column == head.index("") else text)
     return "  ".join(shown).rstrip()
 
 

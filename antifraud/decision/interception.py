@@ -9,7 +9,7 @@ known; everything else that hits tells people (*alert*).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from antifraud.decision.calls_in_progress import CallsInProgress, Moment, OpenCall
@@ -60,11 +60,18 @@ def moment_rows(
 class Interceptor:
     """Follows the calls of one decider, and decides about those in progress.
 
-    ``calls`` is its table. ``failures`` counts calls that could not be judged.
+    ``calls`` is its table. ``failures`` counts calls that could not be judged. ``looked`` is told of every look and the
+    hits that count: of each rule the first one on a call, and none where the call is protected.
     """
 
-    def __init__(self, decider: Decider, calls: CallsInProgress | None = None) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        calls: CallsInProgress | None = None,
+        looked: Callable[[Moment, Sequence[Hit]], None] | None = None,
+    ) -> None:
         self._decider = decider
+        self._looked = looked
         self.calls = calls if calls is not None else CallsInProgress()
         self.failures = 0
 
@@ -121,7 +128,11 @@ class Interceptor:
         hits = [
             hit for hit in rules.evaluate_in_progress(moment.on, row, params) if f"rule:{hit.rule}" not in call.fired
         ]
-        if not hits or call.released or self._is_protected(item, row):
+        if hits and (call.released or self._is_protected(item, row)):
+            hits = []
+        if self._looked is not None:
+            self._looked(moment, hits)
+        if not hits:
             return None
         call.fired += tuple(hit.by for hit in hits)
         decision = self._weigh(moment, item, hits)

@@ -84,7 +84,8 @@ def show(value: object, form: str, language: str) -> str:
             return _MISSING.get(language, _MISSING["en"])
         if form == "percent":
             return f"{value * 100:.0f} %"
-        return f"{value:.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.3g}"
+        whole = value == int(value) or abs(value) >= 99.95
+        return f"{value:.0f}" if whole and abs(value) < 1e15 else f"{value:.3g}"
     if isinstance(value, (tuple, list)):
         return ", ".join(show(item, form, language) for item in value[:10])
     text = _UNPRINTABLE.sub("·", str(value))

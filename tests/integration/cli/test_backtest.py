@@ -82,7 +82,7 @@ def test_a_directory_of_packs_alone_is_measured_as_lint_and_test_take_it(tmp_pat
 )
 def test_no_rule_at_canary_or_enforce_is_above_its_budget(what: str, arguments: list[str], honest: int) -> None:
     """The short form of scripts/false-hits."""
-    done = antifraud("backtest", *arguments, "--json")
+    done = antifraud("backtest", *arguments, "--only", "setup", "--json")
     found = content(done)
     assert done.returncode == 0, (what, found["failing"])
     assert found["honest"] >= honest
@@ -131,6 +131,86 @@ def test_only_the_rules_that_were_asked_about_are_judged(rules: Path) -> None:
     assert said in done.stdout
 
 
+# Calls in progress
+
+LATER = "packs/victim/chain_holds_the_line.yaml"
+DAY = ("--seeds", "801", "--calls", "12000", "--days", "0.1", "--start", "2026-01-06T10:00")
+
+
+def at_stage(folder: Path, stage: str, condition: str) -> None:
+    """Take chain_holds_the_line to a stage, with a condition of one line and no more tests than it needs."""
+    path = folder / LATER
+    text = path.read_text(encoding="utf-8")
+    head, rest = text.split("params:\n", 1)
+    then = rest[rest.index("then:\n") :].split("tests:\n", 1)[0].replace("stage: draft", f"stage: {stage}")
+    then = re.sub(r"\{callee_talk_new_2h\}", "some", then)
+    tests = "tests:\n  - {name: a, given: {talk_so_far_s: 999, trunk_class: international}, expect: hit}\n"
+    tests += "  - {name: b, given: {talk_so_far_s: 1}, expect: no_hit}\n"
+    path.write_text(f"{head}on: tick\nwhen: {condition}\n{then}{tests}", encoding="utf-8")
+
+
+def test_a_rule_on_calls_in_progress_is_measured_and_held_to_its_budget(rules: Path) -> None:
+    at_stage(rules, "canary\n  percent: 5\n  false_hits_per_million: 50", "talk_so_far_s >= 120")
+    arguments = ["backtest", "--rules", str(rules), *DAY, "--rule", "chain_holds_the_line"]
+    done = antifraud(*arguments, "--show", "1", "--json")
+    found = content(done)
+    assert done.returncode == 1
+    assert (found["failing"], found["rules"]) == (["chain_holds_the_line"], [])
+    calls = found["in_progress"]
+    assert calls.keys() == {
+        "honest", "fraud", "honest_stopped_at_setup", "fraud_stopped_at_setup", "fraud_talk_s", "failed_looks", "rules",
+    }  # fmt: skip
+    # Not everybody answers, and rules on set-ups in force have stopped some of the fraud.
+    assert 5_000 < calls["honest"] < found["honest"]
+    assert 0 < calls["fraud"] < found["fraud"]
+    assert calls["fraud_stopped_at_setup"] > calls["honest_stopped_at_setup"]
+    assert calls["failed_looks"] == 0
+    (rule,) = calls["rules"]
+    assert (rule["stage"], rule["verdict"], rule["on"], rule["outcome"]) == ("canary", "alert", "tick", "above")
+    assert calls["honest"] > rule["honest_hits"] >= rule["honest_callers"] > 100
+    assert rule["per_10000"] == pytest.approx(rule["honest_hits"] / calls["honest"] * 10_000, abs=0.001)
+    assert rule["per_million"] == pytest.approx(rule["per_10000"] * 100, abs=0.1)
+    # Everybody is asked every ten seconds, so what says 120 hits at 120.
+    assert rule["talk_s_p50"] == pytest.approx(120)
+    assert 0 < rule["fraud_cut_s"] < calls["fraud_talk_s"]
+    assert rule["fraud_cut_share"] == pytest.approx(rule["fraud_cut_s"] / calls["fraud_talk_s"], abs=1e-5)
+    assert rule["looks"] > calls["honest"]
+    assert len(rule["examples"]) == 1
+    said = antifraud(*arguments)
+    assert said.returncode == 1
+    assert "above the budget: chain_holds_the_line" in said.stdout
+    assert f"in progress: {calls['honest']:,} honest calls, {calls['fraud']:,} fraudulent ones" in said.stdout
+    assert f"since rules on setups stop them: {calls['honest_stopped_at_setup']:,} honest" in said.stdout
+
+
+def test_a_rule_that_never_looked_has_proved_nothing(rules: Path) -> None:
+    path = rules / "packs/victim/talks_to_reported_number.yaml"
+    text = path.read_text(encoding="utf-8")
+    text = text.replace("stage: draft", "stage: enforce\n  false_hits_per_million: 90000")
+    path.write_text(text, encoding="utf-8")
+    # In the first minutes of a simulated country nobody has complained yet.
+    arguments = ["backtest", "--rules", str(rules), "--seeds", "4", "--calls", "2000", "--days", "0.01"]
+    arguments += ["--rule", "talks_to_reported_number"]
+    found = content(antifraud(*arguments, "--json"))
+    (rule,) = found["in_progress"]["rules"]
+    assert (rule["looks"], rule["honest_hits"], rule["talk_s_p50"], rule["outcome"]) == (0, 0, None, "open")
+    done = antifraud(*arguments, "--prove")
+    assert done.returncode == 1
+    assert "never had a reason to look at a call here, which shows nothing: talks_to_reported_number" in done.stdout
+
+
+def test_calls_are_followed_only_where_rules_on_them_are_judged() -> None:
+    arguments = ("backtest", "--seeds", "4", "--calls", "600")
+    for chosen in (("--only", "setup"), ("--rule", "chain_on_callee")):
+        assert content(antifraud(*arguments, *chosen, "--json"))["in_progress"] is None
+        assert "in progress:" not in antifraud(*arguments, *chosen).stdout
+    found = content(antifraud(*arguments, "--only", "in-progress", "--json"))
+    assert found["rules"] == []
+    assert len(found["in_progress"]["rules"]) >= 2
+    clean = antifraud(*arguments, "--only", "in-progress", "--clean")
+    assert "fraudulent" not in clean.stdout.split("honest, fraud:")[0]
+
+
 # The command
 
 
@@ -143,6 +223,7 @@ def test_a_file_says_the_same_as_its_seed(tmp_path: Path) -> None:
         file = content(antifraud("backtest", "--against", name, "--json", cwd=tmp_path))
         assert file["sources"] == [name]
         assert {**file, "sources": seed["sources"]} == seed
+    assert seed["in_progress"]["honest"] > 500
     both = content(antifraud("backtest", "--against", "day.jsonl", "--against", "day.parquet", "--json", cwd=tmp_path))
     assert both["honest"] == 2 * seed["honest"]
 
@@ -158,7 +239,7 @@ def test_clean_traffic_has_no_fraud_in_it(tmp_path: Path) -> None:
 def test_every_rule_is_listed_and_too_few_calls_prove_nothing() -> None:
     arguments = ("backtest", "--seeds", "4", "--calls", "2000")
     found = content(antifraud(*arguments, "--json"))
-    # A backtest decides about set-ups; rules about calls in progress are not among them.
+    # Rules on calls in progress hit no set-up, so they are listed by themselves.
     files = [*(ROOT / "rules/packs").glob("*/*.yaml")]
     later = {
         path.stem for path in files if re.search(r"^on: (?!setup)", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -166,10 +247,11 @@ def test_every_rule_is_listed_and_too_few_calls_prove_nothing() -> None:
     names = {path.stem for path in files} - later
     assert {rule["rule"] for rule in found["rules"]} == names
     assert len(later) >= 2
-    assert found.keys() == {"sources", "clean", "honest", "fraud", "repeated", "failing", "rules"}
+    assert {rule["rule"] for rule in found["in_progress"]["rules"]} == later
+    assert found.keys() == {"sources", "clean", "honest", "fraud", "repeated", "failing", "rules", "in_progress"}
     done = antifraud(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(name in done.stdout for name in names)
+    assert all(name in done.stdout for name in names | later)
     assert "too few calls to tell" in done.stdout
     done = antifraud(*arguments, "--prove")
     assert done.returncode == 1
@@ -200,6 +282,8 @@ def test_a_rule_in_force_without_a_budget_fails(rules: Path) -> None:
         (["--scenario", "nowhere"], "nowhere"),
         (["--rule", "chain_on_calee"], "did you mean chain_on_callee?"),
         (["--rules", "nowhere"], "nowhere"),
+        (["--calls", "200", "--only", "in-progress", "--rule", "chain_on_callee"], "no rule is left to judge"),
+        (["--only", "answer"], "--only"),
         (["--show", "-1"], "--show"),
     ],
 )

@@ -78,6 +78,20 @@ def test_promotion_asks_for_it_from_canary_on(tmp_path: Path) -> None:
     assert codes(Stage.SHADOW, "enforce") == []
 
 
+@pytest.mark.parametrize("command", ["alert", "release"])
+def test_a_rule_on_calls_in_progress_has_the_same_limits(tmp_path: Path, command: str) -> None:
+    def codes(to: Stage, stage: str, rollout: str = "") -> tuple[list[str], list[str]]:
+        text = rule(stage=stage, rollout=rollout).replace("when: |", "on: answer\nwhen: |")
+        found = rules(tmp_path, text.replace("verdict: block", f"command: {command}"))
+        problems = check_promotion(found, found.rules[0], locked(found), RuleSources(), to, 5.0, decision("Bob"))
+        asked = cross_check(found, RuleSources(), day("2026-12-01"))
+        return [problem.code for problem in problems], [problem.code for problem in asked]
+
+    assert codes(Stage.CANARY, "shadow") == (["promote-budget"], [])
+    assert codes(Stage.ENFORCE, "canary", "  percent: 5\n") == (["promote-budget"], ["budget-missing"])
+    assert codes(Stage.ENFORCE, "canary", "  percent: 5\n" + BUDGET) == ([], [])
+
+
 def test_fmt_puts_it_behind_the_percent_and_keeps_what_is_said_beside_it() -> None:
     mixed = "  review_by: 2027-01-01\n  false_hits_per_million: 20   # travellers\n  percent: 5\n"
     text = layout_file(Sheet("sample.yaml", rule(stage="canary", rollout=mixed)))

@@ -21,6 +21,10 @@ def test_a_language_falls_back_to_english_then_to_what_there_is() -> None:
     ("value", "form", "language", "shown"),
     [
         (None, "", "en", "unknown"),
+        (1980.3, "", "en", "1980"),
+        (999.7, "", "en", "1000"),
+        (-123_456.7, "", "en", "-123457"),
+        (99.96, "", "en", "100"),
         (None, "percent", "kk", "белгісіз"),
         (True, "", "ru", "да"),
         (3.0, "", "en", "3"),
