@@ -26,7 +26,7 @@ TRUNK_CLASS: Final = "trunk_class"
 MAX_EVENTS: Final = 2_000
 MAX_SPAN_S: Final = 31 * 86_400.0
 
-_NEVER_GIVEN: Final = ("kind", "call_id", "ts", "reply", "deadline_ms")
+_NEVER_GIVEN: Final = ("kind", "call_id", "ts", "takes_back", "reply", "deadline_ms")
 _SET_UP: Final = tuple(name for name in CallEvent.__struct_fields__ if name not in (*_NEVER_GIVEN, *ENDS, *REPORTED))
 CARRIED: Final[Mapping[str, tuple[str, ...]]] = {
     CALL: (*_SET_UP, TRUNK_CLASS, *ENDS),
