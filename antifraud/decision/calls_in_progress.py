@@ -302,13 +302,14 @@ class CallsInProgress:
         return (call for call in self._calls.values() if call.answered is not None)
 
     def learn(self, decision: Decision) -> None:
-        """Take what was decided, before a restart, of a call that is followed again."""
-        found = self._with_id(decision.switch, decision.call_id)
-        if len(found) > 1:
-            found = [call for call in found if _has_numbers(call.event, decision)]
-            if not decision.on:
-                found = [call for call in found if call.event.ts == decision.ts]
-        for call in found:
+        """Take what was decided, before a restart, of a call that is followed again.
+
+        Of this very call: one before it, which is over, may have had the same Call-ID.
+        """
+        for call in self._with_id(decision.switch, decision.call_id):
+            same = decision.ts >= call.began if decision.on else decision.ts == call.event.ts
+            if not same or not _has_numbers(call.event, decision):
+                continue
             if decision.on:
                 call.fired += tuple(reason.by for reason in decision.reasons if reason.by not in call.fired)
                 call.released = call.released or decision.verdict == "release"

@@ -199,8 +199,7 @@ class Engine:
                 if self._options.watch_rules_s > 0:
                     beside.append(asyncio.create_task(self._watch_rules()))
                 await self._serve(stop)
-                if self._unwritten_since:
-                    await self._commit(self._position, (), (), (), (), 0, stop)
+                await self._write_position()
                 await self._finish_snapshot()
                 await self._flush_counts()
             finally:
@@ -262,6 +261,10 @@ class Engine:
                 await self._watch_log()
             except REDIS_ERRORS as error:
                 _LOG.warning("the lease could not be renewed: %s", error)
+                if isinstance(
+                    error, redis_errors.ReadOnlyError
+                ):  # another Redis is the master; ask for its address anew
+                    await self._log.connection_pool.disconnect()
 
     async def _renew_lease(self) -> None:
         """Ours again for its whole time, or ``_lost`` when another engine has taken it."""
@@ -373,6 +376,8 @@ class Engine:
         if start != "0-0":
             await self._watch_log()
         self._position = max(position, start, key=_order)
+        if self._position != position:
+            self._unwritten_since = time.monotonic()
         known = await asyncio.to_thread(self._snapshots.load_calls, start) if restored is not None else []
         self._interceptor.calls.restore(known)
         replayed = await self._fold_again(start, position, follow=True)
@@ -597,8 +602,8 @@ class Engine:
                 break
             if entries is not None:
                 await self._batch(entries, stop)
-            elif self._unwritten_since:
-                await self._commit(self._position, (), (), (), (), 0, stop)
+            if self._unwritten_since and (entries is None or time.monotonic() - self._unwritten_since >= _UNWRITTEN_S):
+                await self._write_position()
             self._take_reloaded()
             await self._take_written()
             self._snapshots.mend(self._decider.fold)
@@ -636,13 +641,27 @@ class Engine:
         position = entries[-1][0].decode()
         if not (setups or bad or self._intercepted or self._blocks.unsaved or self._places.unsaved):
             # Nothing to tell anybody. A restart from the position before would fold the same to the same.
-            now = time.monotonic()
-            self._unwritten_since = self._unwritten_since or now
-            if now - self._unwritten_since < _UNWRITTEN_S:
-                self._position = position
-                self._counts["events"] += len(entries)
-                return
+            self._unwritten_since = self._unwritten_since or time.monotonic()
+            self._position = position
+            self._counts["events"] += len(entries)
+            return
         await self._commit(position, setups, arrivals, decisions, bad, len(entries), stop)
+
+    async def _write_position(self) -> None:
+        """Write how far the log has been folded, where nothing else was to be written; what fails is done later."""
+        if not self._unwritten_since:
+            return
+        pipe = self._wire.transaction()
+        at = f"{time.time() + self._skew:.3f}"
+        pipe.hset(self._keys.position, mapping={"id": self._position, "at": at})
+        try:
+            await self._fence()
+            self._note_failed(await pipe.execute())
+        except REDIS_ERRORS as error:
+            self._counts["redis_errors"] += 1
+            _LOG.warning("the position could not be written, it will be with what comes next: %s", error)
+        else:
+            self._unwritten_since = 0.0
 
     def _arrival(self, entry_id: bytes) -> float:
         """When the log took an entry, epoch s: its id or, where that lies ahead of Redis' own clock, that clock.

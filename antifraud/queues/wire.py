@@ -26,6 +26,7 @@ def _packed(*parts: str | bytes | int) -> bytes:
 
 _MULTI: Final = _packed("MULTI")
 _EXEC: Final = _packed("EXEC")
+_NO_MASTER: Final = ("READONLY", "MASTERDOWN", "LOADING")
 
 
 class Wire:
@@ -64,7 +65,10 @@ class Wire:
         answers = await self._ask(b"".join((_MULTI, *commands, _EXEC)), len(commands) + 2)
         done = answers[-1]
         if isinstance(done, Exception):
-            raise next(answer for answer in answers if isinstance(answer, Exception))
+            why = next(answer for answer in answers if isinstance(answer, Exception))
+            if str(why).startswith(_NO_MASTER) and self._link is not None:
+                self._link.lose(why)  # its name may stand for another Redis by now
+            raise why
         return [_known(result) for result in done]
 
     async def aclose(self) -> None:

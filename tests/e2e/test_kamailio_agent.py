@@ -417,7 +417,7 @@ def test_release_ends_answered_calls_on_both_sides(started: Callable[..., AgentR
         time.sleep(0.3)
         began = time.monotonic()
         for event in events(rig.rig.redis, EventKind.SETUP):
-            rig.command("release", call_id=event.call_id, caller="+77000000001")
+            rig.command("release", call_id=event.call_id, caller=event.caller_raw, callee=event.callee_raw)
         thread.join(10)
         took = time.monotonic() - began
         assert callee.wait(10) == 0

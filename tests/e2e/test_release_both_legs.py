@@ -24,6 +24,7 @@ import pytest
 from antifraud.domain import CallEvent, EventKind
 from antifraud.queues import Keys, decode_event, encode_event
 from antifraud.queues.commands import BlockRequest, Command, Outcome, decode_command, decode_outcome, encode_request
+from sip_adapters.agents.port import RefusedError
 from sip_adapters.switches.kamailio import KamailioSwitch
 from tests.e2e.conftest import PATIENT, build_rig
 from tests.e2e.phones import Phone
@@ -203,6 +204,20 @@ class Chain:
         finally:
             await switch.close()
         return int(found["item"]["value"])
+
+    def end(self, call_id: str, caller: str, callee: str) -> str:
+        """What the switch does when its agent is to end a call; the reason when that is refused."""
+
+        async def ask() -> str:
+            switch = KamailioSwitch(str(self._rpc))
+            try:
+                return await switch.release(call_id, caller, callee)
+            except RefusedError as error:
+                return str(error)
+            finally:
+                await switch.close()
+
+        return asyncio.run(ask())
 
     def commands(self) -> list[Command]:
         return [decode_command(fields) for _, fields in self.redis.xrange(KEYS.commands(SWITCH))]
@@ -412,3 +427,25 @@ def test_a_protected_call_with_the_same_call_id_goes_on(phoned: Phoned) -> None:
     phoned.told("release", "shared@test")
     time.sleep(0.5)
     assert phoned.byes("protected") == [[], []]
+
+
+def test_a_call_that_is_over_is_not_ended_in_the_person_of_another_one(phoned: Phoned) -> None:
+    phoned.talk(PROTECTED, "late@test", "late")
+    assert phoned.chain.end("late@test", "+77010000150", CALLEE) == "gone"
+    assert phoned.chain.end("late@test", PROTECTED, "+77020000112") == "gone"
+    time.sleep(0.5)
+    assert phoned.byes("late") == [[], []]
+    assert phoned.chain.end("late@test", PROTECTED, CALLEE) == "done"
+    assert phoned.ended("late", time.time()) < WITHIN_S
+
+
+def test_so_many_calls_with_one_call_id_that_the_switch_cannot_name_them_hold_nothing_up(phoned: Phoned) -> None:
+    tags = [f"many-{number}" for number in range(130)]
+    for tag in tags:
+        phoned.dial("+77010000160", "many@test", tag)
+        time.sleep(0.005)
+    wait_until(lambda: all(phoned.caller.talks(tag) for tag in tags), "the calls")
+    assert phoned.chain.end("many@test", "+77010000161", CALLEE).startswith("64 calls and more have this Call-ID")
+    while phoned.chain.end("many@test", "+77010000160", CALLEE) == "done":
+        pass
+    assert [len(times) for tag in tags for times in phoned.byes(tag)] == [1] * 260

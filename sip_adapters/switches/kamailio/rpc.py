@@ -29,6 +29,8 @@ FULLEST_PAGE: Final = (131_000 - _SLOTS * _SLOT_BYTES) // _ENTRY_BYTES
 _LARGEST_ID: Final = 2**31 - 1
 _MOST_FIELDS: Final = 32
 _SAME_DIGITS: Final = 7
+_LOCAL_DIGITS: Final = 5
+"""The fewest that a number within an area has."""
 _DIGITS: Final = frozenset("0123456789")
 
 
@@ -135,24 +137,47 @@ def dialogs(result: Any) -> list[Dialog]:
 def between(calls: list[Dialog], caller: str, callee: str) -> list[Dialog]:
     """Those of ``calls`` between these numbers (E.164; empty: any), by how the numbers were presented to the switch.
 
-    All of them where none is: the numbers may have been presented in a way that nobody here can read.
+    Where there is none, those whose numbers nobody here can read. Never one that says that it is between others, and
+    never one that antifraud.cfg did not hand to the engine: an emergency call that the operator tracks, for one.
     """
-    return [call for call in calls if _is_between(call, caller, callee)] or calls
+    found = [(call, _is_between(call, caller, callee)) for call in calls]
+    return [call for call, sure in found if sure] or [call for call, sure in found if sure is None]
 
 
-def _is_between(call: Dialog, caller: str, callee: str) -> bool:
-    who = next((value for item in call.variables for name, value in item.items() if name == "antifraud_who"), "")
+def _is_between(call: Dialog, caller: str, callee: str) -> bool | None:
+    """None where it cannot be told."""
+    said = [value for item in call.variables for name, value in item.items() if name == "antifraud_who"]
+    if not said:
+        return False
+    who = said[0]
     told = parse_qs(who, max_num_fields=_MOST_FIELDS) if isinstance(who, str) and who.count("&") < _MOST_FIELDS else {}
-    callers = told.get("asserted", []) + told.get("caller_raw", [])
-    return any(_ends_alike(raw, caller) for raw in callers or [""]) and any(
-        _ends_alike(raw, callee) for raw in told.get("callee_raw", [""])
+    sides = (
+        _is_meant(told.get("asserted", []) + told.get("caller_raw", []), caller),
+        _is_meant(told.get("callee_raw", []), callee),
     )
+    if False in sides:
+        return False
+    return None if None in sides else True
 
 
-def _ends_alike(raw: str, number: str) -> bool:
-    """Whether the last digits are the same, however a prefix or separators are written."""
-    one, other = ("".join(char for char in text if char in _DIGITS)[-_SAME_DIGITS:] for text in (raw, number))
-    return not other or one == other or (len(other) < _SAME_DIGITS and one.endswith(other))
+def _is_meant(presented: list[str], number: str) -> bool | None:
+    """Whether one of the numbers that were ``presented`` is ``number``; None where none of them has a digit."""
+    wanted = _digits(number)
+    if not wanted:
+        return True
+    digits = [found for found in map(_digits, presented) if found]
+    return any(_ends_alike(one, wanted) for one in digits) if digits else None
+
+
+def _digits(text: str) -> str:
+    return "".join(char for char in text if char in _DIGITS)
+
+
+def _ends_alike(one: str, other: str) -> bool:
+    """Whether the last digits are the same, however a prefix is written; those of a short number, such as 112, are no
+    end of a longer one."""
+    same = min(_SAME_DIGITS, len(one), len(other))
+    return one == other or (same >= _LOCAL_DIGITS and one[-same:] == other[-same:])
 
 
 def epoch(result: Any) -> str:

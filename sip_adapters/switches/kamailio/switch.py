@@ -24,6 +24,7 @@ _LOG: Final = logging.getLogger("antifraud.agents.kamailio")
 _LONGEST_ID: Final = 250
 """Characters of a Call-ID that antifraud.cfg reports whole."""
 _FEW: Final = 8
+_MOST: Final = 64
 _BYE_HEADERS: Final = "Reason: Q.850;cause=21\r\n"
 _STRANGERS: Final = 64
 _ENDING: Final = "antifraud_ending"
@@ -75,6 +76,10 @@ class KamailioSwitch:
         # Whoever calls chooses the Call-ID, and may give it to several calls: none of them is to stand before another,
         # or to be ended in its place.
         found = rpc.between(going_on, caller, callee)
+        if not found and len(going_on) >= _MOST:
+            raise RefusedError(
+                f"{_MOST} calls and more have this Call-ID, and the one that is meant is not among these"
+            )
         trouble = ""
         for call in found:
             trouble = await self._end(call) or trouble
@@ -84,9 +89,12 @@ class KamailioSwitch:
         return "done" if found else "gone"
 
     async def _calls(self, call_id: str) -> list[rpc.Dialog]:
-        """All calls with this Call-ID; ``dlg.dlg_list`` would answer with the last one alone."""
-        most = _FEW
-        while True:
+        """The calls with this Call-ID, ``_MOST`` at most; ``dlg.dlg_list`` would answer with the last one alone.
+
+        Whoever calls could make the answer too large for a datagram, and none comes then.
+        """
+        calls: list[rpc.Dialog] = []
+        for most in (_FEW, _MOST):
             found = await self._question("dlg.list_match", "callid", "eq", call_id, most)
             if isinstance(found, rpc.Fault):
                 if found.code == 404:
@@ -94,8 +102,8 @@ class KamailioSwitch:
                 raise _refused("dlg.list_match", found)
             calls = rpc.dialogs(found)
             if len(calls) < most:
-                return calls
-            most *= 4
+                break
+        return calls
 
     async def _end(self, call: rpc.Dialog) -> str:
         """What the switch says when it does not."""
@@ -103,6 +111,8 @@ class KamailioSwitch:
             # Told first, or an answer to the first BYE may come before the second is sent: see antifraud_dialogs.cfg.
             await self._question("htable.sets", _ENDING, call.call_id, "1")
             found = await self._question("dlg.end_dlg", call.h_entry, call.h_id, _BYE_HEADERS)
+            if isinstance(found, rpc.Fault):
+                await self._question("htable.delete", _ENDING, call.call_id)
         else:
             found = await self._question("tm.cancel", call.call_id, call.caller.cseq or "1")
         return f"the switch says {found.code} {found.message}" if isinstance(found, rpc.Fault) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -16,7 +17,7 @@ import redis
 
 from antifraud.domain import CallEvent, Decision, EventKind, check_event
 from antifraud.engine.loop import report_stopped
-from antifraud.queues import Keys, encode_event
+from antifraud.queues import EmbeddedRedis, Keys, encode_event
 from antifraud.simulator import simulate
 from tests.engine_process import EngineProcess, wait_until
 
@@ -398,3 +399,25 @@ def test_an_engine_that_was_stopped_for_too_long_writes_nothing_more(
     assert first.process.wait(timeout=30) == 1
     assert "another engine" in first.log.read_text()
     assert [one["call_id"] for one in decisions(redis_client)] == ["one", "two"]
+
+
+def test_a_stop_while_redis_hangs_leaves_a_snapshot_although_the_position_cannot_be_written(
+    start_engine: Start, redis_client: redis.Redis, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    engine = start_engine()
+    assert engine.process is not None
+    redis_client.xadd(KEYS.calls, setup_event("first"))
+    assert answer(redis_client, "first")["verdict"] == "allow"
+    ended: Any = {"kind": "release", "call_id": "first", "ts": str(time.time()), "callee_raw": "77020000001"}
+    last: Any = redis_client.xadd(KEYS.calls, ended)
+    time.sleep(0.01)
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        engine.process.send_signal(signal.SIGTERM)
+        assert engine.process.wait(timeout=25) == 0
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+    assert list((tmp_path / "s").rglob("*")), "a snapshot"
+    start_engine()
+    wait_until(lambda: redis_client.hget(KEYS.position, "id") == last)
+    assert [one["call_id"] for one in decisions(redis_client)] == ["first"]

@@ -91,6 +91,24 @@ async def test_a_transaction_that_redis_refuses_is_an_error_and_may_be_done_agai
     await admin.aclose()
 
 
+async def test_a_redis_that_is_no_master_any_more_is_left(wire: Wire, redis_server: EmbeddedRedis) -> None:
+    """The address may stand for another one by then."""
+    admin = connect(redis_server.url)
+    pipe = wire.transaction()
+    pipe.rpush("list", "one")
+    assert await pipe.execute() == [1]
+    before = (await admin.info("stats"))["total_connections_received"]
+    await admin.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(redis_errors.ResponseError, match="READONLY"):
+            await pipe.execute()
+    finally:
+        await admin.replicaof("no", "one")
+    assert await pipe.execute() == [2]
+    assert (await admin.info("stats"))["total_connections_received"] == before + 1
+    await admin.aclose()
+
+
 async def test_a_redis_that_hangs_is_an_error_in_bounded_time_and_its_answer_belongs_to_nobody(
     wire: Wire, redis_server: EmbeddedRedis
 ) -> None:

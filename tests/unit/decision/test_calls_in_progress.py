@@ -212,6 +212,27 @@ def test_what_was_decided_before_a_restart_is_not_done_again(watch: Watch) -> No
     assert [decision.verdict for decision in other.interceptor.advance(T0 + 60)] == ["release"]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "protected"), [("allow", "divert", False), ("allow", "allow", True), ("block", "allow", False)]
+)
+def test_after_a_restart_a_call_does_not_take_the_decision_about_one_before_it(
+    watch: Watch, before: str, now: str, protected: bool
+) -> None:
+    """With the same Call-ID, which is over; and whatever was done to it was not done to this one."""
+    watched = watch()
+    setups = [event("setup", T0), event("setup", T0 + 60, callee_raw="+77020000003")]
+    old, new = watched.decider.decide(setups)
+    old = msgspec.structs.replace(old, verdict=before)
+    new = msgspec.structs.replace(new, verdict=now, protected=protected)
+    gone = msgspec.structs.replace(old, verdict="release", on="tick", ts=T0 + 30)
+    watched.interceptor.note([watched.decider.prepare(setups[1])], [T0 + 60])
+    for decision in (new, gone, old):  # as they are read: the newest first
+        watched.interceptor.calls.learn(decision)
+    (call,) = watched.interceptor.calls.dump()
+    passed_on = now == "allow"
+    assert (call.judged, call.passed_on, call.released) == (passed_on and not protected, passed_on, False)
+
+
 def test_an_answer_and_a_report_are_moments_too(watch: Watch) -> None:
     hit = "caller: '+77010000001', talk_so_far_s: 0"
     watched = watch({"on": "answer", "when": "prefix_in(caller, ['+77010000001'])", "hit": hit})
